@@ -1,0 +1,1 @@
+"""Values and rules: frozen, pure, without input or output, without a clock."""

@@ -1,0 +1,145 @@
+"""What the command line asks of the supervisor, and what it answers: one JSON object a line, a closed set."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from hyperion.domain.config import DeploymentConfig
+from hyperion.domain.deployment import Deployment, Origin, Revision
+from hyperion.domain.document import Document, JsonValue
+from hyperion.domain.event import Event, EventDraft
+from hyperion.domain.finding import Finding, Report
+from hyperion.domain.metrics import ServingFigures, WorkerFigures
+
+PROTOCOL_VERSION = 1
+
+
+class Ping(Document):
+    kind: Literal["ping"] = "ping"
+
+
+class Deploy(Document):
+    """Admit the package, make a revision, and roll it out; progress follows line by line."""
+
+    kind: Literal["deploy"] = "deploy"
+    package_path: str
+    """Absolute path of the package file or directory; the supervisor copies it into the store."""
+    expected_digest: str
+    """What the checks were made on; another digest is refused."""
+    config: DeploymentConfig
+    origin: Origin = Origin.DEPLOY
+    reason: str | None = None
+    actor: str
+    checklist: Report | None = None
+    """Kept with the revision."""
+
+
+class Stop(Document):
+    """Drain and stop one deployment, or all."""
+
+    kind: Literal["stop"] = "stop"
+    name: str | None
+    actor: str
+
+
+class Status(Document):
+    kind: Literal["status"] = "status"
+
+
+class Stats(Document):
+    """The figures of one deployment."""
+
+    kind: Literal["stats"] = "stats"
+    name: str
+
+
+class Record(Document):
+    """Append an event for a command-line use case (note, backup)."""
+
+    kind: Literal["record"] = "record"
+    draft: EventDraft
+
+
+Command = Annotated[Ping | Deploy | Stop | Status | Stats | Record, Field(discriminator="kind")]
+
+
+class Progress(Document):
+    """A step of a running command."""
+
+    kind: Literal["progress"] = "progress"
+    stage: str
+    """``admit``, ``spawn``, ``prove``, ``shift``, ``drain``, ``promote`` or ``abort``."""
+    message: str
+
+
+class Pong(Document):
+    kind: Literal["pong"] = "pong"
+    protocol: int = PROTOCOL_VERSION
+    pid: int
+    version: str
+
+
+class Deployed(Document):
+    """A rollout came to its end."""
+
+    kind: Literal["deployed"] = "deployed"
+    revision: Revision
+    promoted: bool
+    url: str | None
+    """Where the deployment answers, ``http://host:port``."""
+    proof: tuple[Finding, ...] = ()
+    """What the candidate's workers showed before they took traffic."""
+    reason: str | None = None
+    """Why it was aborted."""
+    duration_ms: int = 0
+
+
+class Stopped(Document):
+    kind: Literal["stopped"] = "stopped"
+    names: tuple[str, ...]
+    supervisor_ends: bool
+
+
+class DeploymentStatus(Document):
+    """One deployment, as it is now. Serving and updating are two separate facts."""
+
+    deployment: Deployment
+    active: Revision | None
+    serving: bool
+    updating: bool
+    url: str | None
+    workers: tuple[WorkerFigures, ...]
+    trouble: str | None = None
+    """Why it does not serve, in words."""
+
+
+class StatusReply(Document):
+    kind: Literal["status_reply"] = "status_reply"
+    pid: int
+    deployments: tuple[DeploymentStatus, ...]
+
+
+class StatsReply(Document):
+    kind: Literal["stats_reply"] = "stats_reply"
+    figures: ServingFigures
+
+
+class Recorded(Document):
+    kind: Literal["recorded"] = "recorded"
+    event: Event
+
+
+class Refused(Document):
+    """The command failed; ``details`` is HyperionError.details()."""
+
+    kind: Literal["refused"] = "refused"
+    error: str
+    """Name of the error class in hyperion.errors."""
+    details: dict[str, JsonValue]
+
+
+Reply = Annotated[
+    Progress | Pong | Deployed | Stopped | StatusReply | StatsReply | Recorded | Refused, Field(discriminator="kind")
+]

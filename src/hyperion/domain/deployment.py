@@ -1,0 +1,73 @@
+"""Deployments and their revisions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+
+from hyperion.domain.config import DeploymentConfig
+from hyperion.domain.document import DeploymentName, Digest, Document
+from hyperion.errors import NotFoundError
+
+CURRENT_MODEL = "current_model"
+"""Stands for the only deployment when there is exactly one and none bears this name."""
+
+
+class Origin(StrEnum):
+    """What made a revision."""
+
+    DEPLOY = "deploy"
+    ROLLBACK = "rollback"
+
+
+class Revision(Document):
+    """Immutable and numbered: a package digest and the config it is served with."""
+
+    deployment: DeploymentName
+    number: int
+    digest: Digest
+    model: str
+    version: str
+    config: DeploymentConfig
+    """Complete: every default filled in, ``name`` set."""
+    origin: Origin
+    reason: str | None
+    """Why, in the operator's words; always there for a rollback."""
+    replaces: int | None
+    """The revision that was active when this one was made."""
+    actor: str
+    """The operating-system user who asked for it."""
+    created_at: datetime
+
+
+class Deployment(Document):
+    """A named, long-lived serving slot on this host."""
+
+    name: DeploymentName
+    desired_revision: int | None
+    """What should serve; None when it was stopped."""
+    active_revision: int | None
+    """What receives traffic by default; None before the first promotion and after a stop."""
+    last_active_revision: int | None
+    """The latest revision that was ever promoted; kept over a stop, so that it can be backed up."""
+    created_at: datetime
+
+
+def find_deployment(deployments: Iterable[Deployment], name: str) -> Deployment:
+    """The deployment called ``name``; ``current_model`` also stands for the only one there is.
+
+    Raises:
+        NotFoundError: There is none of that name (code ``deployment.not_found``).
+    """
+    known = {deployment.name: deployment for deployment in deployments}
+    if name in known:
+        return known[name]
+    if name == CURRENT_MODEL and len(known) == 1:
+        return next(iter(known.values()))
+    names = ", ".join(sorted(known)) or "none"
+    raise NotFoundError(
+        f"there is no deployment {name!r} on this host; deployments: {names}",
+        hint="deploy one with 'hyperion deploy model', or name one of those above",
+        code="deployment.not_found",
+    )

@@ -1,0 +1,34 @@
+"""What every stored or exchanged document has in common."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+__all__ = ["DeploymentName", "Digest", "Document", "JsonValue", "ModelName", "WrittenDocument"]
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+DEPLOYMENT_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
+
+ModelName = Annotated[str, Field(pattern=NAME_PATTERN)]
+DeploymentName = Annotated[str, Field(pattern=DEPLOYMENT_NAME_PATTERN)]
+Digest = Annotated[str, Field(pattern=DIGEST_PATTERN)]
+
+
+class Document(BaseModel):
+    """An immutable value with a closed set of keys; types are never coerced."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, populate_by_name=True, use_attribute_docstrings=True
+    )
+
+
+class WrittenDocument(Document):
+    """A document that people write by hand: ``$schema`` and ``format_version`` are optional in it."""
+
+    schema_reference: str | None = Field(default=None, alias="$schema")
+    """Where editors find the JSON Schema."""
+    format_version: int = Field(default=1, ge=1, le=1)
+    """Version of this document's layout."""

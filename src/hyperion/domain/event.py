@@ -1,0 +1,61 @@
+"""Events and their chain: each carries the hash of the one before, so a rewritten ledger shows."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from enum import StrEnum
+
+import rfc8785
+
+from hyperion.domain.document import Document, JsonValue
+
+GENESIS = "sha256:" + "0" * 64
+"""What the first event names as the hash before it."""
+
+
+class EventKind(StrEnum):
+    SUPERVISOR_STARTED = "supervisor.started"
+    SUPERVISOR_STOPPED = "supervisor.stopped"
+    REVISION_CREATED = "revision.created"
+    ROLLOUT_STARTED = "rollout.started"
+    ROLLOUT_SHIFTED = "rollout.shifted"
+    ROLLOUT_PROMOTED = "rollout.promoted"
+    ROLLOUT_ABORTED = "rollout.aborted"
+    ROLLBACK_NOTED = "rollback.noted"
+    BACKUP_CREATED = "backup.created"
+    DEPLOYMENT_STOPPED = "deployment.stopped"
+    WORKER_READY = "worker.ready"
+    WORKER_EXITED = "worker.exited"
+    WORKERS_GAVE_UP = "workers.gave_up"
+
+
+class EventDraft(Document):
+    """An event before the ledger gave it its place."""
+
+    kind: EventKind
+    deployment: str | None = None
+    revision: int | None = None
+    actor: str
+    data: dict[str, JsonValue] = {}
+
+
+class Event(EventDraft):
+    """One audited fact."""
+
+    sequence: int
+    at: datetime
+    previous: str
+    hash: str
+
+    def expected_hash(self) -> str:
+        """What ``hash`` must be: sha256 of the canonical JSON (RFC 8785) of all other fields."""
+        body = self.model_dump(mode="json", exclude={"hash"})
+        return "sha256:" + hashlib.sha256(rfc8785.dumps(body)).hexdigest()
+
+
+class LedgerHead(Document):
+    """The end of the chain: enough to prove later that nothing before it was rewritten."""
+
+    sequence: int
+    hash: str

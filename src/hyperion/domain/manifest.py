@@ -1,0 +1,153 @@
+"""The manifest: what a package says of itself (FORMAT: docs/reference/format.md)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from hyperion.domain.document import Digest, Document, ModelName
+from hyperion.domain.tensor import DType, Signature
+from hyperion.domain.version import Version
+from hyperion.errors import ConfigError
+
+FORMAT_NAME = "hyperion"
+FORMAT_VERSION = 0
+"""0 until the format is declared finished (issue 3); later readers do not support it."""
+
+MANIFEST = "manifest.json"
+ARCHITECTURE = "architecture.json"
+QUANTIZATION = "config/quantization.json"
+OPTIMIZATION = "config/optimization.json"
+WEIGHTS_FOLDER = "weights/"
+GOLDEN_FOLDER = "assets/golden/"
+
+SchemeName = Literal["none", "int8", "w4", "kept"]
+"""How a tensor is stored: untouched float, dynamic int8, weight-only 4-bit, or quantized already at its source."""
+
+
+class Entry(Document):
+    """One member of a package, as its manifest lists it."""
+
+    digest: Digest
+    size_bytes: Annotated[int, Field(ge=0)]
+
+
+class LayerTensor(Document):
+    name: str
+    dtype: str
+    """Element type as safetensors names it (F32, I8, U8, …)."""
+    shape: tuple[int, ...]
+    scheme: SchemeName
+
+
+class Layer(Document):
+    """One ``weights/layerN.weights`` entry and the tensors in it."""
+
+    index: Annotated[int, Field(ge=0)]
+    name: str
+    entry: str
+    tensors: tuple[LayerTensor, ...]
+
+
+class EngineRequirement(Document):
+    """What the engine must offer to run the architecture."""
+
+    name: Literal["onnxruntime"] = "onnxruntime"
+    minimum_version: str
+    opsets: dict[str, int]
+    """Operator-set version by domain; the ONNX domain is written ``ai.onnx``."""
+    operators: tuple[str, ...]
+    """``domain::Operator`` of every node, sorted."""
+
+
+class Parent(Document):
+    """The package that this one was made from."""
+
+    digest: Digest
+    version: str
+    signature: Signature
+
+
+class HistoryLine(Document):
+    version: str
+    message: str
+    date: datetime | None = None
+    digest_before: Digest | None = None
+
+
+class Manifest(Document):
+    """Metadata and the list of all entries; its canonical bytes give the package's digest."""
+
+    format: Literal["hyperion"] = "hyperion"
+    format_version: int
+    name: ModelName
+    version: str
+    description: str = ""
+    author: str = ""
+    license: str = ""
+    tags: tuple[str, ...] = ()
+    platform: str | None = None
+    """The target that the scheme was chosen for (``--platform``), None for any."""
+    signature: Signature
+    engine: EngineRequirement
+    layers: tuple[Layer, ...]
+    entries: dict[str, Entry]
+    parent: Parent | None = None
+    history: tuple[HistoryLine, ...] = ()
+    annotations: dict[str, str] = {}
+
+    @field_validator("version")
+    @classmethod
+    def _semantic(cls, text: str) -> str:
+        try:
+            return str(Version.parse(text))
+        except ConfigError as error:
+            raise ValueError(error.message) from error
+
+    @property
+    def total_bytes(self) -> int:
+        """Payload bytes of all entries."""
+        return sum(entry.size_bytes for entry in self.entries.values())
+
+    @property
+    def weights_bytes(self) -> int:
+        """Payload bytes under ``weights/``."""
+        return sum(e.size_bytes for path, e in self.entries.items() if path.startswith(WEIGHTS_FOLDER))
+
+
+class GoldenRequest(Document):
+    """How a recorded request is compared: ``assets/golden/NAME.json`` beside ``NAME.safetensors``.
+
+    The tensors file holds ``input:NAME`` and ``output:NAME`` tensors.
+    """
+
+    format_version: int = 1
+    comparison: Literal["close", "equal", "top1"] = "close"
+    """``close``: |found - expected| ≤ absolute + relative * |expected|; ``top1``: same class in every row."""
+    absolute: Annotated[float, Field(ge=0)] = 1e-4
+    relative: Annotated[float, Field(ge=0)] = 1e-3
+    ignore: tuple[str, ...] = ()
+    """Outputs that are not compared."""
+
+
+class ModelCard(Document):
+    """``hyperion.json`` of a model directory: what a person says of the model. Every key is optional."""
+
+    schema_reference: str | None = Field(default=None, alias="$schema")
+    format_version: int = 1
+    name: str | None = None
+    version: str | None = None
+    description: str = ""
+    author: str = ""
+    license: str = ""
+    labels: tuple[str, ...] | None = None
+    tags: tuple[str, ...] = ()
+
+
+__all__ = [
+    "ARCHITECTURE", "FORMAT_NAME", "FORMAT_VERSION", "GOLDEN_FOLDER", "MANIFEST", "OPTIMIZATION", "QUANTIZATION",
+    "WEIGHTS_FOLDER", "DType", "EngineRequirement", "Entry", "GoldenRequest", "HistoryLine", "Layer", "LayerTensor",
+    "Manifest", "ModelCard", "Parent", "SchemeName",
+]  # fmt: skip

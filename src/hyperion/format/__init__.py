@@ -1,0 +1,1 @@
+"""The .hyperion file: bytes ↔ domain, on streams."""

@@ -1,0 +1,1 @@
+"""Quantization schemes and what they cost; no input or output."""
