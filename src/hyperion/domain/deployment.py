@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from hyperion.domain.config import DeploymentConfig
 from hyperion.domain.document import DeploymentName, Digest, Document
-from hyperion.errors import NotFoundError
+from hyperion.errors import ConflictError, NotFoundError
 
 CURRENT_MODEL = "current_model"
 """Stands for the only deployment when there is exactly one and none bears this name."""
@@ -71,3 +71,46 @@ def find_deployment(deployments: Iterable[Deployment], name: str) -> Deployment:
         hint="deploy one with 'hyperion deploy model', or name one of those above",
         code="deployment.not_found",
     )
+
+
+def match_digest(active: Iterable[Revision], digest: str, name: str | None = None) -> Revision:
+    """The active revision that serves the package ``digest``.
+
+    Args:
+        active: The active revision of every deployment that has one.
+        digest: Digest of the package that the operator named.
+        name: The deployment, where the operator named one; ``current_model`` stands for the only one there is.
+
+    Raises:
+        NotFoundError: No deployment of that name is active (code ``deployment.not_found``), or it, or every one,
+            serves another package (code ``deployment.package_not_active``).
+        ConflictError: Several deployments serve the package and ``name`` is None (code ``deployment.ambiguous``).
+    """
+    known = {revision.deployment: revision for revision in active}
+    if name == CURRENT_MODEL and name not in known and len(known) == 1:
+        name = next(iter(known))
+    serving = ", ".join(f"{r.deployment} (r{r.number}: {r.digest})" for r in known.values()) or "none"
+    if name is not None and name not in known:
+        raise NotFoundError(
+            f"no deployment {name!r} is active on this host; active: {serving}",
+            hint="'hyperion status' shows what is deployed",
+            code="deployment.not_found",
+        )
+    candidates = [known[name]] if name is not None else list(known.values())
+    matches = [revision for revision in candidates if revision.digest == digest]
+    if not matches:
+        raise NotFoundError(
+            f"the package {digest} is not active in {name or 'any deployment'}; active: {serving}",
+            hint="deploy it with 'hyperion deploy model', or name the package that is active",
+            code="deployment.package_not_active",
+            expected=digest,
+            actual=[revision.digest for revision in candidates],
+        )
+    if len(matches) > 1:
+        names = ", ".join(revision.deployment for revision in matches)
+        raise ConflictError(
+            f"several deployments serve the package {digest}: {names}",
+            hint="choose one of them with --name",
+            code="deployment.ambiguous",
+        )
+    return matches[0]

@@ -1,0 +1,57 @@
+# The one entry point. Needs python3 >= 3.11, pip and make; everything else is installed here.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup demo test test-slow lint types imports format bench docs docs-check lock clean
+
+help: ## Show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/' | expand -t 14
+
+setup: $(READY) ## Make the virtual environment with the locked dependencies
+
+$(READY): requirements.lock pyproject.toml scripts/setup.sh
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" bash scripts/setup.sh
+	@touch $@
+
+demo: $(READY) ## Take a real model the whole way: package, verify, deploy, swap and roll back under load
+	$(BIN)/python examples/demo.py
+
+test: $(READY) ## Run the tests (under 10 minutes on 2 cores)
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-slow: $(READY) ## Run the suites that download real models (magika, MiniLM)
+	$(BIN)/python -m pytest -m slow --timeout 1800 $(PYTEST_ARGS)
+
+lint: $(READY) ## Style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(READY) ## Apply the style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(READY) ## Static types
+	$(BIN)/mypy
+
+imports: $(READY) ## The layers contract
+	$(BIN)/lint-imports --no-logo
+
+bench: $(READY) ## Measure ratios against named references; writes docs/explanation/performance.md
+	$(BIN)/python -m benchmarks.run
+
+docs: $(READY) ## Generate docs/reference from the code
+	$(BIN)/python docs/generate.py
+
+lock: $(READY) ## Lock the newest allowed dependencies
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --generate-hashes --python-version 3.11 \
+	    --no-header --upgrade --output-file requirements.lock --quiet
+
+clean: ## Remove everything that was made here
+	rm -rf $(VENV) .tools .demo .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	find src tests benchmarks examples docs -name __pycache__ -type d -prune -exec rm -rf {} +
