@@ -66,11 +66,16 @@ class Files(Protocol):
             HostError: No space (names needed and free bytes), no permission, no such folder.
         """
 
-    def staging(self, path: Path, *, replace: bool = False) -> AbstractContextManager[Path]:
+    def staging(
+        self, path: Path, *, replace: bool = False, keep_as: Path | None = None
+    ) -> AbstractContextManager[Path]:
         """Fill a fresh sibling folder that becomes ``path`` in one step at the end.
 
+        Where ``path`` exists, ``replace`` removes what it was, and ``keep_as`` (a free sibling) keeps it under
+        that name: the two swap in one step, so that ``path`` always holds the one or the other.
+
         Raises:
-            ConflictError: ``path`` exists and ``replace`` is false.
+            ConflictError: ``path`` exists and neither is given, or ``keep_as`` exists.
             HostError: As above.
         """
 
