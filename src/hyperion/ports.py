@@ -6,7 +6,7 @@ A port exists only where reality differs between a test and a host. Adapters imp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,7 +20,7 @@ from hyperion.domain.deployment import Deployment, Revision
 from hyperion.domain.event import Event, EventDraft, EventKind, LedgerHead
 from hyperion.domain.finding import Report
 from hyperion.domain.platform import PlatformProfile
-from hyperion.domain.tensor import TensorSpec
+from hyperion.domain.tensor import Signature, TensorSpec
 from hyperion.format.package import PackageReader
 
 Array = NDArray[Any]
@@ -146,20 +146,22 @@ class InferenceJob:
 
     Attributes:
         package: Path of a package file or directory.
-        requests: Inputs of each request, in order; empty to load only.
+        requests: Inputs of each request, in order; empty to load only. Iterated once, one at a time.
         repeats: How often each request runs (its outputs are kept once).
         warmup: Runs of the first request that are not measured.
         threads: Intra-op threads.
         keep_outputs: Whether outputs are returned.
+        kept: Names of the outputs to return, None for all; for large runs.
         unload: Whether to drop the session at the end and measure memory again.
     """
 
     package: Path
-    requests: Sequence[Tensors] = ()
+    requests: Iterable[Tensors] = ()
     repeats: int = 1
     warmup: int = 0
     threads: int = 1
     keep_outputs: bool = True
+    kept: frozenset[str] | None = None
     unload: bool = False
 
 
@@ -378,6 +380,52 @@ class InferenceClient(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive rows of a dataset.
+
+    Attributes:
+        feeds: The model's inputs; padded by repeating the last row where the model's batch size is fixed.
+        rows: How many of the rows are real.
+        labels: What is right for each real row: int64 or text (dtype object, str), or None without labels.
+        source: File that the rows come from.
+        first_row: Number of the first row in that file, from 0.
+    """
+
+    feeds: Tensors
+    rows: int
+    labels: Array | None
+    source: str
+    first_row: int
+
+
+class Dataset(Protocol):
+    """A dataset folder, read in slices."""
+
+    @property
+    def rows(self) -> int: ...
+
+    @property
+    def has_labels(self) -> bool: ...
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """All rows in order, at most ``size`` in each batch; a batch does not span files.
+
+        Raises:
+            ConfigError: A value is not what the model takes; names file, column, row (code ``dataset.invalid``).
+        """
+
+
+class Datasets(Protocol):
+    def open(self, folder: Path, signature: Signature) -> Dataset:
+        """Look at a folder of ``*.npz`` (arrays named like the inputs, and ``label``) or ``*.csv`` files.
+
+        Raises:
+            NotFoundError: There is no such folder (code ``dataset.not_found``).
+            ConfigError: It holds no data, or data that the model does not take; names every faulty file.
+        """
+
+
 class PackageOpener(Protocol):
     """Finds which form a path is and opens it."""
 
@@ -406,4 +454,5 @@ class Host:
     control: SupervisorControl
     facts: HostFacts
     inference: InferenceClient
+    datasets: Datasets
     state_dir: Path

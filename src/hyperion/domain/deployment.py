@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from hyperion.domain.config import DeploymentConfig
 from hyperion.domain.document import DeploymentName, Digest, Document
+from hyperion.domain.event import EventDraft, EventKind
 from hyperion.errors import ConflictError, NotFoundError
 
 CURRENT_MODEL = "current_model"
@@ -39,6 +40,16 @@ class Revision(Document):
     actor: str
     """The operating-system user who asked for it."""
     created_at: datetime
+
+    def created_event(self) -> EventDraft:
+        """The event that records it; its data is the whole revision, so that the chain of events covers it."""
+        return EventDraft(
+            kind=EventKind.REVISION_CREATED,
+            deployment=self.deployment,
+            revision=self.number,
+            actor=self.actor,
+            data=self.model_dump(mode="json"),
+        )
 
 
 class Deployment(Document):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 import rfc8785
@@ -39,6 +39,12 @@ class EventDraft(Document):
     actor: str
     data: dict[str, JsonValue] = {}
 
+    def after(self, head: LedgerHead, at: datetime) -> Event:
+        """The event that this draft becomes as the next one in the chain, recorded ``at``."""
+        fields = {name: getattr(self, name) for name in EventDraft.model_fields}
+        unsealed = Event(**fields, sequence=head.sequence + 1, at=at.astimezone(UTC), previous=head.hash, hash="")
+        return unsealed.model_copy(update={"hash": unsealed.expected_hash()})
+
 
 class Event(EventDraft):
     """One audited fact."""
@@ -47,6 +53,11 @@ class Event(EventDraft):
     at: datetime
     previous: str
     hash: str
+
+    def follows(self, head: LedgerHead) -> bool:
+        """Whether it stands right after ``head`` in an unbroken chain."""
+        placed = self.sequence == head.sequence + 1 and self.previous == head.hash
+        return placed and self.hash == self.expected_hash()
 
     def expected_hash(self) -> str:
         """What ``hash`` must be: sha256 of the canonical JSON (RFC 8785) of all other fields."""
@@ -59,3 +70,7 @@ class LedgerHead(Document):
 
     sequence: int
     hash: str
+
+
+START = LedgerHead(sequence=0, hash=GENESIS)
+"""The end of a chain that has no events yet."""

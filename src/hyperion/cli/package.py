@@ -1,0 +1,96 @@
+"""``hyperion package model``, ``extract model`` and ``inspect``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hyperion.cli.command import PATH, Command, group, json_option
+
+package = group("Pack a model directory into one .hyperion file.", "package")
+extract = group("Unpack a package, verifying every byte.", "extract")
+
+
+@package.command(
+    "model",
+    cls=Command,
+    examples=(
+        "hyperion package model --input model_dir --output model.hyperion",
+        "hyperion package model --input model_dir --output v2.hyperion --version 1.1.0 --parent model.hyperion",
+        "hyperion package model --input model_dir --output float.hyperion --quantize none --json",
+    ),
+    exit_codes=(3, 5, 6, 9),
+)
+@click.option("--input", "input_dir", type=PATH, required=True, metavar="DIR", help="The model directory.")
+@click.option("--output", type=PATH, required=True, metavar="F.hyperion", help="The package to write.")
+@click.option("--name", help="Name of the model; else hyperion.json's, else the folder's.")
+@click.option("--version", help="Semantic version; else hyperion.json's, else 1.0.0.")
+@click.option("--author", help="Who made the model.")
+@click.option("--description", help="What the model does.")
+@click.option("--license", help="SPDX identifier, such as Apache-2.0.")
+@click.option("--parent", type=PATH, metavar="PREV", help="The package that this one follows.")
+@click.option("--platform", metavar="P", help="Target such as linux/amd64, or a profile file.")
+@click.option(
+    "--quantize",
+    type=click.Choice(["auto", "int8", "w4", "none"]),
+    default="auto",
+    show_default=True,
+    help="How weights are stored; auto keeps in float what would change the answers.",
+)
+@json_option
+def package_model(input_dir: Path, output: Path, quantize: str, as_json: bool, **metadata: str | Path | None) -> None:
+    """Pack a model directory into one .hyperion file.
+
+    DIR holds model.onnx and, where you like, hyperion.json (name, version, author, …), config/*.json, assets/,
+    golden/ (recorded inputs and expected outputs), README and LICENSE.
+    """
+    from hyperion.bootstrap import open_host
+    from hyperion.cli.progress import make_reporter
+    from hyperion.cli.render import answer
+    from hyperion.cli.render_package import show_summary
+    from hyperion.usecases.package import PackageOptions
+    from hyperion.usecases.package import package_model as pack
+
+    options = PackageOptions(input_dir=input_dir, output=output, quantize=quantize, **metadata)  # type: ignore[arg-type]
+    answer(pack(open_host(), options, make_reporter(as_json=as_json)), as_json, show_summary)
+
+
+@extract.command(
+    "model",
+    cls=Command,
+    examples=("hyperion extract model --input model.hyperion --output model_dir",),
+    exit_codes=(3, 5, 6, 9),
+)
+@click.option("--input", "source", type=PATH, required=True, metavar="F", help="The package.")
+@click.option("--output", type=PATH, required=True, metavar="DIR", help="The folder to make.")
+@json_option
+def extract_model(source: Path, output: Path, as_json: bool) -> None:
+    """Unpack a package into a folder, verifying every byte on the way.
+
+    The folder is a package too: every command takes either form. Nothing is left behind where a digest is wrong.
+    """
+    from hyperion.bootstrap import open_host
+    from hyperion.cli.progress import make_reporter
+    from hyperion.cli.render import answer
+    from hyperion.cli.render_package import show_extracted
+    from hyperion.usecases.extract import extract_model as unpack
+
+    answer(unpack(open_host(), source, output, make_reporter(as_json=as_json)), as_json, show_extracted)
+
+
+@click.command(
+    cls=Command,
+    examples=("hyperion inspect model.hyperion", "hyperion inspect model.hyperion --json"),
+    exit_codes=(3, 5, 9),
+)
+@click.argument("path", type=PATH, metavar="F")
+@json_option
+def inspect(path: Path, as_json: bool) -> None:
+    """Show what is in a package: metadata, inputs and outputs, layers, sizes, history."""
+    from hyperion.bootstrap import open_host
+    from hyperion.cli.render import answer
+    from hyperion.cli.render_package import show_overview
+    from hyperion.usecases.inspect import inspect_package
+
+    answer(inspect_package(open_host(), path), as_json, show_overview)

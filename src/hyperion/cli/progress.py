@@ -1,0 +1,116 @@
+"""What use cases report, drawn on stderr: moving bars on a terminal, one line a stage elsewhere, nothing for programs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from hyperion.cli.text import clean
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from hyperion.ports import Reporter
+
+
+class SilentReporter:
+    """For ``--json``: progress goes nowhere; warnings stay on stderr, where they disturb no parser."""
+
+    @contextmanager
+    def stage(self, title: str, total: int | None = None, unit: str = "") -> Iterator[Callable[[int], None]]:
+        yield lambda amount: None
+
+    def info(self, message: str) -> None:
+        pass
+
+    def warn(self, message: str) -> None:
+        click.echo(f"warning: {clean(message)}", err=True)
+
+
+class LineReporter(SilentReporter):
+    """For a log file or a pipe: one line when a stage begins."""
+
+    @contextmanager
+    def stage(self, title: str, total: int | None = None, unit: str = "") -> Iterator[Callable[[int], None]]:
+        click.echo(clean(title), err=True)
+        yield lambda amount: None
+
+    def info(self, message: str) -> None:
+        click.echo(clean(message), err=True)
+
+
+class TerminalReporter:
+    """For a person: a bar while a stage runs, a line when it is done."""
+
+    def __init__(self) -> None:
+        self._progress: Progress | None = None
+
+    @contextmanager
+    def stage(self, title: str, total: int | None = None, unit: str = "") -> Iterator[Callable[[int], None]]:
+        if self._progress is not None:  # a stage within a stage is one more bar
+            with self._bar(self._progress, title, total, unit) as advance:
+                yield advance
+            return
+        try:
+            with _rich_progress() as self._progress, self._bar(self._progress, title, total, unit) as advance:
+                yield advance
+        finally:
+            self._progress = None
+
+    @contextmanager
+    def _bar(self, progress: Progress, title: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
+        task = progress.add_task(clean(title), total=total, is_bytes=unit == "B", unit=clean(unit))
+
+        def advance(amount: int) -> None:
+            progress.advance(task, amount)
+
+        try:
+            yield advance
+        finally:
+            progress.remove_task(task)
+        progress.console.print(f"{clean(title)}: done", style="dim")
+
+    def info(self, message: str) -> None:
+        self._say(clean(message), "")
+
+    def warn(self, message: str) -> None:
+        self._say(f"warning: {clean(message)}", "yellow")
+
+    def _say(self, message: str, style: str) -> None:
+        if self._progress is not None:
+            self._progress.console.print(message, style=style)
+        else:
+            coloured = style and not os.environ.get("NO_COLOR")
+            click.echo(click.style(message, fg=style) if coloured else message, err=True)
+
+
+def make_reporter(*, as_json: bool) -> Reporter:
+    """The reporter that suits where stderr goes."""
+    if as_json:
+        return SilentReporter()
+    return TerminalReporter() if sys.stderr.isatty() else LineReporter()
+
+
+def _rich_progress() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
+    from rich.text import Text
+
+    from hyperion.cli.text import bytes_for_people
+
+    class Amount(TextColumn):
+        def render(self, task: Task) -> Text:
+            if task.total is None:
+                return Text("")
+            if task.fields["is_bytes"]:
+                return Text(f"{bytes_for_people(task.completed)} of {bytes_for_people(task.total)}")
+            return Text(f"{task.completed:.0f} of {task.total:.0f} {task.fields['unit']}".rstrip())
+
+    console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    title = TextColumn("{task.description}", markup=False)
+    return Progress(SpinnerColumn(), title, BarColumn(), Amount(""), TimeElapsedColumn(), console=console, transient=True)

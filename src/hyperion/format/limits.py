@@ -1,0 +1,18 @@
+"""How large anything read from outside may be; checked before memory is taken for it."""
+
+from __future__ import annotations
+
+MAX_ENTRIES = 65_536
+MAX_DIRECTORY_BYTES = 64 * 1024 * 1024
+MAX_MANIFEST_BYTES = 16 * 1024 * 1024
+MAX_JSON_BYTES = 64 * 1024 * 1024
+MAX_JSON_DEPTH = 64
+MAX_JSON_INTEGER = 2**53
+"""Integers beyond this do not survive readers that keep numbers as doubles (RFC 8785)."""
+MAX_TENSOR_HEADER_BYTES = 100_000_000
+MAX_TENSORS = 1_000_000
+MAX_NAME_BYTES = 255
+MAX_NAME_COMPONENTS = 8
+
+BLOCK_BYTES = 1024 * 1024
+"""Unit of copying and hashing; measured best between 256 KiB and 1 MiB (FORMAT.md 1.5)."""

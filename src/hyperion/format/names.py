@@ -1,0 +1,72 @@
+"""Names of entries: one portable spelling, safe to write on any file system."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from hyperion.domain.manifest import ARCHITECTURE, MANIFEST
+from hyperion.errors import MalformedPackageError
+from hyperion.format.limits import MAX_NAME_BYTES, MAX_NAME_COMPONENTS
+
+ROOT_FILES = (ARCHITECTURE, MANIFEST)
+ROOT_FOLDERS = ("weights", "config", "assets")
+
+_COMPONENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+
+
+def name_fault(name: str) -> str | None:
+    """What keeps ``name`` from being an entry's name, or None where it may be one."""
+    if len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
+        return f"is longer than {MAX_NAME_BYTES} bytes"
+    components = name.split("/")
+    if len(components) > MAX_NAME_COMPONENTS:
+        return f"has more than {MAX_NAME_COMPONENTS} components"
+    for component in components:
+        if not _COMPONENT.fullmatch(component):
+            return f"has the component {component!r}; allowed are letters, digits, '_', and inside also '.' and '-'"
+        if component.endswith("."):
+            return f"has the component {component!r}, which ends in a dot"
+        if _RESERVED.fullmatch(component):
+            return f"has the component {component!r}, a device name on Windows"
+    if name in ROOT_FILES or (len(components) > 1 and components[0] in ROOT_FOLDERS):
+        return None
+    return f"is neither {' nor '.join(ROOT_FILES)} nor under {', '.join(f'{folder}/' for folder in ROOT_FOLDERS)}"
+
+
+def check_names(names: Iterable[str], source: str) -> None:
+    """Demand that every name is legal and that all can stand side by side in one folder tree.
+
+    Raises:
+        MalformedPackageError: Code ``package.unsafe_name`` or ``package.duplicate_entry``.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        fault = name_fault(name)
+        if fault is not None:
+            raise MalformedPackageError(
+                f"{source}: the entry name {name!r} {fault}", entry=name, code="package.unsafe_name"
+            )
+        other = seen.setdefault(name.casefold(), name)
+        if other is not name:
+            raise MalformedPackageError(
+                f"{source}: the entries {other!r} and {name!r} have the same name (case does not count)",
+                entry=name,
+                code="package.duplicate_entry",
+            )
+    for folded, name in seen.items():
+        parent = folded
+        while "/" in parent:
+            parent = parent.rpartition("/")[0]
+            if parent in seen:
+                raise MalformedPackageError(
+                    f"{source}: the entry {seen[parent]!r} would have to be a file and the folder of {name!r}",
+                    entry=name,
+                    code="package.duplicate_entry",
+                )
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Sorted by UTF-8 bytes with manifest.json last, as entries stand in a package."""
+    return sorted(names, key=lambda name: (name == MANIFEST, name.encode()))
