@@ -58,7 +58,7 @@ def open_host(state: Path | None = None) -> Host:
         reports=LocalReportStore(root / "reports", files),
         log=JsonLinesLog(root / "logs"),
         control=SupervisorClient(root),
-        facts=LocalHostFacts(),
+        facts=LocalHostFacts(root),
         inference=HttpInferenceClient(),
         state_dir=root,
     )

@@ -21,7 +21,7 @@ Exit codes and HTTP statuses are mapped at the edges (cli.exit_codes, serving.pr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -153,3 +153,30 @@ class EngineError(HyperionError):
 
 class HostError(HyperionError):
     code = "host.error"
+
+
+def error_from(name: str, details: Mapping[str, object]) -> HyperionError:
+    """An error that another process of ours reported, as the very class and code that it named there.
+
+    Args:
+        name: Name of a class of this module; an unknown one gives a HyperionError.
+        details: What ``details()`` returned; unknown keys are ignored.
+    """
+    found = globals().get(name)
+    kind = found if isinstance(found, type) and issubclass(found, HyperionError) else HyperionError
+    message, hint = str(details.get("message", name)), details.get("hint")
+    error = HyperionError.__new__(kind)
+    HyperionError.__init__(
+        error,
+        message,
+        hint=None if hint is None else str(hint),
+        code=str(details.get("code", kind.code)),
+        entry=None if details.get("entry") is None else str(details["entry"]),
+        expected=details.get("expected"),
+        actual=details.get("actual"),
+    )
+    if isinstance(error, ConfigError):
+        listed = details.get("problems")
+        problems = listed if isinstance(listed, list) else []
+        error.problems = tuple(Problem(str(p["path"]), str(p["message"])) for p in problems if isinstance(p, dict))
+    return error

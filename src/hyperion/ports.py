@@ -6,12 +6,13 @@ A port exists only where reality differs between a test and a host. Adapters imp
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from numpy.typing import NDArray
 
@@ -19,9 +20,14 @@ from hyperion.domain.command import Command, Pong, Progress, Reply
 from hyperion.domain.deployment import Deployment, Revision
 from hyperion.domain.event import Event, EventDraft, EventKind, LedgerHead
 from hyperion.domain.finding import Report
+from hyperion.domain.manifest import EngineRequirement, GoldenRequest, ModelCard, SchemeName
 from hyperion.domain.platform import PlatformProfile
+from hyperion.domain.scheme import QuantizationRecord, QuantizeChoice, TargetPlatform
 from hyperion.domain.tensor import Signature, TensorSpec
 from hyperion.format.package import PackageReader
+
+if TYPE_CHECKING:
+    from hyperion.format.weights import WeightTensor
 
 Array = NDArray[Any]
 Tensors = Mapping[str, Array]
@@ -77,6 +83,154 @@ class Files(Protocol):
         Raises:
             ConflictError: ``path`` exists and neither is given, or ``keep_as`` exists.
             HostError: As above.
+        """
+
+
+# --- model sources ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file of a model directory that goes into the package as it is.
+
+    Attributes:
+        entry: Its name in the package, such as ``assets/vocab.txt``.
+        path: Where it lies.
+        size_bytes: Its length.
+    """
+
+    entry: str
+    path: Path
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenSource:
+    """One golden request as found in a model directory.
+
+    Attributes:
+        name: File name without suffix.
+        inputs: All inputs of the model by name.
+        outputs: The expected outputs; empty where the directory gives none, then the model's own are recorded.
+        request: How outputs are compared.
+        explicit: Whether a person wrote the tolerances.
+    """
+
+    name: str
+    inputs: Tensors
+    outputs: Tensors
+    request: GoldenRequest
+    explicit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """What a model directory holds, before its graph is read.
+
+    Attributes:
+        path: The directory.
+        model: Its ``model.onnx``.
+        card: Its ``hyperion.json``, or the defaults.
+        files: Configuration files and assets, sorted by entry.
+        left_out: Names that are not taken in, each with its reason.
+    """
+
+    path: Path
+    model: Path
+    card: ModelCard
+    files: tuple[SourceFile, ...]
+    left_out: tuple[str, ...] = ()
+
+
+class ModelSources(Protocol):
+    """Reads model directories."""
+
+    def read(self, path: Path) -> ModelSource:
+        """Look over a model directory.
+
+        Raises:
+            NotFoundError: Nothing is there (code ``model_source.not_found``).
+            ModelSourceError: It is no model directory, or holds what no package may hold.
+            ConfigError: hyperion.json or a file under config/ is wrong; all problems at once.
+        """
+
+    def read_golden(self, source: ModelSource, signature: Signature) -> tuple[GoldenSource, ...]:
+        """Its golden requests, checked against the signature; sorted by name.
+
+        Raises:
+            ModelSourceError: A request does not fit the model, or holds text tensors.
+            ConfigError: The document beside it is wrong.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedLayer:
+    """The weights of one layer, ready to be written.
+
+    Attributes:
+        name: The scope or node that it was split by.
+        tensors: In the order in which they are stored.
+        schemes: One for each tensor.
+    """
+
+    name: str
+    tensors: tuple[WeightTensor, ...]
+    schemes: tuple[SchemeName, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedModel:
+    """A graph prepared, quantized and split.
+
+    Attributes:
+        architecture: The bytes of architecture.json.
+        layers: Layer N is stored as ``weights/layerN.weights``.
+        engine: What the graph asks of an engine.
+        quantization: What was decided and measured.
+        golden: The golden requests with the expected outputs and tolerances that suit the scheme.
+        warnings: What a person should know.
+    """
+
+    architecture: bytes
+    layers: tuple[PreparedLayer, ...]
+    engine: EngineRequirement
+    quantization: QuantizationRecord
+    golden: tuple[GoldenSource, ...]
+    warnings: tuple[str, ...] = ()
+
+
+class ModelGraph(Protocol):
+    """A model's graph, read and checked."""
+
+    @property
+    def signature(self) -> Signature:
+        """Its inputs and outputs; labels where the graph itself names them."""
+
+    def prepare(
+        self,
+        quantize: QuantizeChoice,
+        signature: Signature,
+        golden: Sequence[GoldenSource],
+        platform: TargetPlatform | None,
+        reporter: Reporter,
+    ) -> PreparedModel:
+        """Quantize as asked, measure the agreement with the float model, and split into layers.
+
+        Raises:
+            EngineError: The engine refuses the graph.
+            ModelSourceError: The graph cannot be stored without loss.
+        """
+
+
+class ModelGraphs(Protocol):
+    """Reads models."""
+
+    def load(self, model: Path) -> ModelGraph:
+        """Read a model and look at all its weights; external parts must lie inside the model's directory.
+
+        Raises:
+            ModelSourceError: It is no ONNX model, a Git LFS pointer, or a part is missing or outside.
+            EngineError: The engine refuses the graph.
         """
 
 
@@ -316,6 +470,41 @@ class SupervisorControl(Protocol):
         """
 
 
+# --- workers ---------------------------------------------------------------------------------------------------
+
+
+class WorkerProcess(Protocol):
+    """One started worker process, seen by its supervisor."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def control(self) -> socket.socket:
+        """Our end of the socket pair; at its end of file the worker is gone."""
+
+    @property
+    def exit_fd(self) -> int:
+        """Readable once the process has ended (a pidfd)."""
+
+    def reap(self) -> int:
+        """Its exit status, or minus the signal that killed it; only once ``exit_fd`` is readable."""
+
+    def kill(self) -> None:
+        """End it at once; nothing happens where it is gone."""
+
+
+class WorkerLauncher(Protocol):
+    """Starts worker processes."""
+
+    def launch(self, deployment: str, revision: int, listener: socket.socket) -> WorkerProcess:
+        """Start one; it inherits the listening socket and writes to the log of its revision.
+
+        Raises:
+            HostError: The process could not be started.
+        """
+
+
 # --- the host --------------------------------------------------------------------------------------------------
 
 
@@ -333,6 +522,9 @@ class ProcessUsage:
 class HostFacts(Protocol):
     def platform(self) -> PlatformProfile:
         """This host, as a profile (without the engine's operators)."""
+
+    def memory_available_bytes(self) -> int:
+        """What new processes may take without swapping, by the kernel's estimate."""
 
     def process(self, pid: int) -> ProcessUsage | None:
         """None where the process is gone."""
@@ -444,6 +636,8 @@ class Host:
 
     clock: Clock
     files: Files
+    sources: ModelSources
+    graphs: ModelGraphs
     engine: Engine
     sandbox: Sandbox
     packages: PackageOpener

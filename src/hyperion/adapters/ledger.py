@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import rfc8785
 from pydantic import ValidationError
@@ -18,20 +19,22 @@ from hyperion.domain.event import START, Event, EventDraft, EventKind, LedgerHea
 from hyperion.errors import ConflictError, HostError, NotFoundError
 from hyperion.ports import Clock
 
-_EVENT_COLUMNS = "sequence, at, kind, deployment, revision, actor, data, previous, hash"
-_DEPLOYMENT_COLUMNS = "name, desired_revision, active_revision, last_active_revision, created_at"
-_REVISIONS = (
-    f"SELECT {', '.join('events.' + column for column in _EVENT_COLUMNS.split(', '))}"
-    " FROM revisions JOIN events USING (sequence) WHERE revisions.deployment = ?"
+_INSERT_EVENT = (
+    "INSERT INTO events VALUES (:sequence, :at, :kind, :deployment, :revision, :actor, :data, :previous, :hash)"
 )
-_Row = tuple[object, ...]
+_SELECT_EVENTS = (
+    "SELECT * FROM events WHERE sequence > :since AND (:deployment IS NULL OR deployment = :deployment)"
+    " AND (:kinds IS NULL OR kind IN (SELECT value FROM json_each(:kinds))) ORDER BY sequence"
+)
+_SELECT_REVISIONS = "SELECT events.* FROM revisions JOIN events USING (sequence) WHERE revisions.deployment = ?"
+_Row = dict[str, Any]
 
 
 class SqliteLedger:
     """The ledger of one host; implements ports.Ledger.
 
     Each method is one transaction, on disk before it returns. Several processes may write: they take turns.
-    Readers never wait. The file is opened, and made, by the first call. Safe to use from several threads.
+    Readers never wait for another process. The file is opened, and made, by the first call. Safe to use from several threads.
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
@@ -51,7 +54,7 @@ class SqliteLedger:
             ).fetchone()
             if revision.number != latest + 1:
                 raise ConflictError(
-                    f"revision {revision.number} of {revision.deployment!r} is not the next one: the latest is {latest}",
+                    f"revision {revision.number} of {revision.deployment!r} is not next: the latest is {latest}",
                     hint="another deploy was faster; repeat the command",
                     code="revision.not_next",
                     expected=latest + 1,
@@ -63,7 +66,7 @@ class SqliteLedger:
                 (revision.deployment, revision.number, event.sequence),
             )
             connection.execute(
-                f"INSERT INTO deployments ({_DEPLOYMENT_COLUMNS}) VALUES (?, ?, NULL, NULL, ?)"
+                "INSERT INTO deployments (name, desired_revision, created_at) VALUES (?, ?, ?)"
                 " ON CONFLICT (name) DO UPDATE SET desired_revision = excluded.desired_revision",
                 (revision.deployment, revision.number, event.model_dump(mode="json")["at"]),
             )
@@ -80,7 +83,7 @@ class SqliteLedger:
 
     def restore_desired(self, deployment: str, revision: int | None, draft: EventDraft) -> Event:
         with self._writing() as connection:
-            self._deployment_row(connection, deployment)
+            self._require_deployment(connection, deployment)
             if revision is not None:
                 self._revision_row(connection, deployment, revision)
             connection.execute("UPDATE deployments SET desired_revision = ? WHERE name = ?", (revision, deployment))
@@ -88,7 +91,7 @@ class SqliteLedger:
 
     def stop(self, deployment: str, draft: EventDraft) -> Event:
         with self._writing() as connection:
-            self._deployment_row(connection, deployment)
+            self._require_deployment(connection, deployment)
             connection.execute(
                 "UPDATE deployments SET desired_revision = NULL, active_revision = NULL WHERE name = ?", (deployment,)
             )
@@ -96,8 +99,8 @@ class SqliteLedger:
 
     def deployments(self) -> tuple[Deployment, ...]:
         with self._reading() as connection:
-            rows = connection.execute(f"SELECT {_DEPLOYMENT_COLUMNS} FROM deployments ORDER BY name").fetchall()
-            return tuple(Deployment.model_validate_json(_object(_DEPLOYMENT_COLUMNS, row)) for row in rows)
+            rows = connection.execute("SELECT * FROM deployments ORDER BY name").fetchall()
+            return tuple(Deployment.model_validate_json(json.dumps(dict(row))) for row in rows)
 
     def revision(self, deployment: str, number: int) -> Revision:
         with self._reading() as connection:
@@ -105,23 +108,16 @@ class SqliteLedger:
 
     def revisions(self, deployment: str) -> tuple[Revision, ...]:
         with self._reading() as connection:
-            rows = connection.execute(f"{_REVISIONS} ORDER BY number", (deployment,)).fetchall()
-            return tuple(_revision(row) for row in rows)
+            rows = connection.execute(_SELECT_REVISIONS + " ORDER BY number", (deployment,)).fetchall()
+            return tuple(_revision(dict(row)) for row in rows)
 
     def events(
         self, deployment: str | None = None, kinds: Iterable[EventKind] | None = None, since: int = 0
     ) -> tuple[Event, ...]:
-        wanted = None if kinds is None else [kind.value for kind in kinds]
-        query = f"SELECT {_EVENT_COLUMNS} FROM events WHERE sequence > ?"
-        values: list[object] = [since]
-        if deployment is not None:
-            query += " AND deployment = ?"
-            values.append(deployment)
-        if wanted is not None:
-            query += f" AND kind IN ({', '.join('?' * len(wanted))})"
-            values += wanted
+        wanted = None if kinds is None else json.dumps([kind.value for kind in kinds])
+        values = {"since": since, "deployment": deployment, "kinds": wanted}
         with self._reading() as connection:
-            return tuple(_event(row) for row in connection.execute(query + " ORDER BY sequence", values).fetchall())
+            return tuple(_event(dict(row)) for row in connection.execute(_SELECT_EVENTS, values).fetchall())
 
     def head(self) -> LedgerHead:
         with self._reading() as connection:
@@ -130,11 +126,11 @@ class SqliteLedger:
     def first_broken(self) -> int | None:
         with self._reading() as connection:
             previous = START
-            for row in connection.execute(f"SELECT {_EVENT_COLUMNS} FROM events ORDER BY sequence"):
-                sequence = int(str(row[0]))
+            for row in map(dict, connection.execute("SELECT * FROM events ORDER BY sequence")):
+                sequence: int = row["sequence"]
                 try:
                     event = _event(row)
-                except ValueError:
+                except ValueError:  # not JSON, not UTF-8, or not an event
                     return sequence
                 if not event.follows(previous) or _row(event) != row:
                     return sequence
@@ -171,28 +167,27 @@ class SqliteLedger:
 
     def _append(self, connection: sqlite3.Connection, draft: EventDraft) -> Event:
         event = draft.after(self._head(connection), self._clock.now())
-        marks = ", ".join("?" * len(_EVENT_COLUMNS.split(", ")))
-        connection.execute(f"INSERT INTO events ({_EVENT_COLUMNS}) VALUES ({marks})", _row(event))
+        connection.execute(_INSERT_EVENT, _row(event))
         return event
 
     @staticmethod
     def _head(connection: sqlite3.Connection) -> LedgerHead:
         row = connection.execute("SELECT sequence, hash FROM events ORDER BY sequence DESC LIMIT 1").fetchone()
-        return START if row is None else LedgerHead(sequence=row[0], hash=row[1])
+        return START if row is None else LedgerHead(**dict(row))
 
     @staticmethod
     def _revision_row(connection: sqlite3.Connection, deployment: str, number: int) -> _Row:
-        row: _Row | None = connection.execute(f"{_REVISIONS} AND number = ?", (deployment, number)).fetchone()
+        row = connection.execute(_SELECT_REVISIONS + " AND number = ?", (deployment, number)).fetchone()
         if row is None:
             raise NotFoundError(
                 f"deployment {deployment!r} has no revision {number}",
                 hint=f"'hyperion history {deployment}' lists its revisions",
                 code="revision.not_found",
             )
-        return row
+        return dict(row)
 
     @staticmethod
-    def _deployment_row(connection: sqlite3.Connection, name: str) -> None:
+    def _require_deployment(connection: sqlite3.Connection, name: str) -> None:
         if connection.execute("SELECT 1 FROM deployments WHERE name = ?", (name,)).fetchone() is None:
             raise NotFoundError(
                 f"there is no deployment {name!r} on this host",
@@ -201,22 +196,15 @@ class SqliteLedger:
             )
 
 
-def _object(columns: str, row: _Row) -> str:
-    """A row as the JSON text of an object, which pydantic reads strictly, times and enums included."""
-    return json.dumps(dict(zip(columns.split(", "), row, strict=True)))
-
-
 def _event(row: _Row) -> Event:
-    fields = dict(zip(_EVENT_COLUMNS.split(", "), row, strict=True))
-    return Event.model_validate_json(json.dumps(fields | {"data": json.loads(str(fields["data"]))}))
+    return Event.model_validate_json(json.dumps(row | {"data": json.loads(row["data"])}))
 
 
 def _row(event: Event) -> _Row:
     """The columns of an event; its data is canonical JSON, so that one event has one row."""
     fields = event.model_dump(mode="json")
-    fields["data"] = rfc8785.dumps(fields["data"]).decode()
-    return tuple(fields[column] for column in _EVENT_COLUMNS.split(", "))
+    return fields | {"data": rfc8785.dumps(fields["data"]).decode()}
 
 
 def _revision(row: _Row) -> Revision:
-    return Revision.model_validate(_event(row).data, strict=False)
+    return Revision.model_validate_json(row["data"])

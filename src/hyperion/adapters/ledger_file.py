@@ -28,7 +28,6 @@ SCHEMA = (
         previous TEXT NOT NULL,
         hash TEXT NOT NULL
     ) STRICT""",
-    "CREATE INDEX events_of_deployment ON events (deployment, sequence)",
     """CREATE TABLE revisions (
         deployment TEXT NOT NULL,
         number INTEGER NOT NULL,
@@ -68,6 +67,7 @@ def open_ledger_file(path: Path) -> sqlite3.Connection:
         raise HostError(f"the state folder {path.parent} cannot be made: {error.strerror}") from error
     with translated(path):
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        connection.row_factory = sqlite3.Row
         # A damaged text must reach the check of the chain instead of failing the read.
         connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
         try:
@@ -175,8 +175,7 @@ _NOT_OURS = (
 )
 _DAMAGED = (
     "is damaged",
-    "stop the supervisor, move ledger.db, ledger.db-wal and ledger.db-shm aside and deploy again from a backup; "
-    "nothing was written",
+    "stop the supervisor, move ledger.db, ledger.db-wal and ledger.db-shm aside, and deploy again from a backup",
     "corrupt",
 )
 _MEANINGS: dict[str, tuple[str, str, str]] = {

@@ -30,7 +30,7 @@ class Command(click.Command):
         self.examples = tuple(examples)
         self.exit_codes = tuple(sorted({0, 2, 70, 130, *exit_codes}))
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Examples"):
             for example in self.examples:
                 formatter.write(f"  {example}\n")
@@ -54,10 +54,10 @@ class LazyGroup(click.Group):
         super().__init__(*args, **attributes)
         self.lazy = lazy
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(self.lazy)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         found = self.lazy.get(cmd_name)
         if found is None:
             return None
@@ -67,7 +67,7 @@ class LazyGroup(click.Group):
             raise TypeError(f"{found.target} is no command")
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl([(name, lazy.summary) for name, lazy in self.lazy.items()])
 

@@ -47,6 +47,8 @@ def _explain(error: Exception, verb: str | None) -> tuple[dict[str, object], int
         return {"code": "usage", "message": error.format_message(), "hint": f"see '{command} --help'"}, USAGE
     if isinstance(error, MemoryError):
         return HostError("this machine has not enough free memory for that", code="host.memory").details(), HOST
+    if isinstance(error, OSError):  # such as a full disk behind stdout; files of ours are named by their adapters
+        return HostError(f"the operating system refused: {error}", code="host.os_error").details(), HOST
     hint = f"this is a bug: please report it with what the same command prints under {DEBUG_VARIABLE}=1"
     return {"code": "bug", "message": f"unexpected {type(error).__name__}: {error}", "hint": hint}, BUG
 
@@ -56,7 +58,8 @@ def _lines(details: dict[str, object]) -> Iterator[str]:
     yield f"{red}error:{plain} {clean(details['message'], keep_newlines=True)}"
     problems = details.get("problems")
     for problem in problems if isinstance(problems, list) else ():
-        yield f"  - {clean(problem['path'] or '(document)')}: {clean(problem['message'])}"
+        if problem["message"] not in str(details["message"]):  # a message names only the first of many
+            yield f"  - {clean(problem['path'] or '(document)')}: {clean(problem['message'])}"
     for key, word in (("entry", "entry"), ("expected", "expected"), ("actual", "found")):
         if key in details:
             yield f"  {word + ':':<10}{clean(details[key])}"

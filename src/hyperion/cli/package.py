@@ -6,7 +6,11 @@ from pathlib import Path
 
 import click
 
+from hyperion.bootstrap import open_host
 from hyperion.cli.command import PATH, Command, group, json_option
+from hyperion.cli.progress import make_reporter
+from hyperion.cli.render import answer
+from hyperion.cli.render_package import show_extracted, show_overview, show_summary
 
 package = group("Pack a model directory into one .hyperion file.", "package")
 extract = group("Unpack a package, verifying every byte.", "extract")
@@ -45,10 +49,6 @@ def package_model(input_dir: Path, output: Path, quantize: str, as_json: bool, *
     DIR holds model.onnx and, where you like, hyperion.json (name, version, author, …), config/*.json, assets/,
     golden/ (recorded inputs and expected outputs), README and LICENSE.
     """
-    from hyperion.bootstrap import open_host
-    from hyperion.cli.progress import make_reporter
-    from hyperion.cli.render import answer
-    from hyperion.cli.render_package import show_summary
     from hyperion.usecases.package import PackageOptions
     from hyperion.usecases.package import package_model as pack
 
@@ -70,10 +70,6 @@ def extract_model(source: Path, output: Path, as_json: bool) -> None:
 
     The folder is a package too: every command takes either form. Nothing is left behind where a digest is wrong.
     """
-    from hyperion.bootstrap import open_host
-    from hyperion.cli.progress import make_reporter
-    from hyperion.cli.render import answer
-    from hyperion.cli.render_package import show_extracted
     from hyperion.usecases.extract import extract_model as unpack
 
     answer(unpack(open_host(), source, output, make_reporter(as_json=as_json)), as_json, show_extracted)
@@ -88,9 +84,6 @@ def extract_model(source: Path, output: Path, as_json: bool) -> None:
 @json_option
 def inspect(path: Path, as_json: bool) -> None:
     """Show what is in a package: metadata, inputs and outputs, layers, sizes, history."""
-    from hyperion.bootstrap import open_host
-    from hyperion.cli.render import answer
-    from hyperion.cli.render_package import show_overview
     from hyperion.usecases.inspect import inspect_package
 
     answer(inspect_package(open_host(), path), as_json, show_overview)

@@ -1,4 +1,4 @@
-"""What use cases report, drawn on stderr: moving bars on a terminal, one line a stage elsewhere, nothing for programs."""
+"""What use cases report, drawn on stderr: bars on a terminal, one line a stage elsewhere, nothing for programs."""
 
 from __future__ import annotations
 
@@ -18,30 +18,31 @@ if TYPE_CHECKING:
     from hyperion.ports import Reporter
 
 
-class SilentReporter:
-    """For ``--json``: progress goes nowhere; warnings stay on stderr, where they disturb no parser."""
+class LineReporter:
+    """For a log file or a pipe: one line when a stage begins.
+
+    Quiet, for ``--json``, it keeps to warnings, which disturb no parser of stdout.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
 
     @contextmanager
-    def stage(self, title: str, total: int | None = None, unit: str = "") -> Iterator[Callable[[int], None]]:
-        yield lambda amount: None
+    def stage(
+        self,
+        title: str,
+        total: int | None = None,  # noqa: ARG002  (the port's)
+        unit: str = "",  # noqa: ARG002
+    ) -> Iterator[Callable[[int], None]]:
+        self.info(title)
+        yield _ignore
 
     def info(self, message: str) -> None:
-        pass
+        if not self._quiet:
+            click.echo(clean(message), err=True)
 
     def warn(self, message: str) -> None:
         click.echo(f"warning: {clean(message)}", err=True)
-
-
-class LineReporter(SilentReporter):
-    """For a log file or a pipe: one line when a stage begins."""
-
-    @contextmanager
-    def stage(self, title: str, total: int | None = None, unit: str = "") -> Iterator[Callable[[int], None]]:
-        click.echo(clean(title), err=True)
-        yield lambda amount: None
-
-    def info(self, message: str) -> None:
-        click.echo(clean(message), err=True)
 
 
 class TerminalReporter:
@@ -92,8 +93,12 @@ class TerminalReporter:
 def make_reporter(*, as_json: bool) -> Reporter:
     """The reporter that suits where stderr goes."""
     if as_json:
-        return SilentReporter()
+        return LineReporter(quiet=True)
     return TerminalReporter() if sys.stderr.isatty() else LineReporter()
+
+
+def _ignore(_amount: int) -> None:
+    """Where no bar moves."""
 
 
 def _rich_progress() -> Progress:
@@ -113,4 +118,6 @@ def _rich_progress() -> Progress:
 
     console = Console(stderr=True, markup=False, highlight=False, emoji=False)
     title = TextColumn("{task.description}", markup=False)
-    return Progress(SpinnerColumn(), title, BarColumn(), Amount(""), TimeElapsedColumn(), console=console, transient=True)
+    return Progress(
+        SpinnerColumn(), title, BarColumn(), Amount(""), TimeElapsedColumn(), console=console, transient=True
+    )

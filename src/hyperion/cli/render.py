@@ -29,10 +29,11 @@ PLAIN_WIDTH = 10_000
 """Columns of the page that goes into a pipe: wide enough that nothing wraps."""
 
 
-def answer(value: T, as_json: bool, show: Callable[[Console, T], None]) -> None:
-    """Print the answer of a command on stdout, as JSON or as ``show`` draws it."""
+def answer(value: T, as_json: bool, show: Callable[[Console, T], None], **verdict: bool) -> None:
+    """Print a command's answer on stdout: as JSON, with ``verdict`` first where there is one, or as ``show`` draws it."""
     if as_json:
-        emit(json.dumps(plain_data(value), indent=2) + "\n")
+        data = plain_data(value)
+        emit(json.dumps({**verdict, **data} if verdict else data, indent=2) + "\n")
         return
     if sys.stdout.isatty():
         show(make_console(), value)

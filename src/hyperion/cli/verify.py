@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hyperion.bootstrap import open_host
 from hyperion.cli.command import PATH, Command, group, json_option, model_option, name_option
+from hyperion.cli.exit_codes import NO, YES
+from hyperion.cli.progress import make_reporter
+from hyperion.cli.render import answer
+from hyperion.cli.render_report import show_report
 
 if TYPE_CHECKING:
     from hyperion.domain.finding import Report
@@ -28,8 +33,6 @@ def model(path: Path, as_json: bool) -> int:
 
     The model runs in a child process with limits on memory and time.
     """
-    from hyperion.bootstrap import open_host
-    from hyperion.cli.progress import make_reporter
     from hyperion.usecases.verify import verify_model
 
     return _answer(verify_model(open_host(), path, make_reporter(as_json=as_json)), as_json)
@@ -40,8 +43,6 @@ def model(path: Path, as_json: bool) -> int:
 @json_option
 def integrity(path: Path, as_json: bool) -> int:
     """Check structure and digests alone; says what is wrong and where."""
-    from hyperion.bootstrap import open_host
-    from hyperion.cli.progress import make_reporter
     from hyperion.usecases.verify import verify_integrity
 
     return _answer(verify_integrity(open_host(), path, make_reporter(as_json=as_json)), as_json)
@@ -62,8 +63,6 @@ def integrity(path: Path, as_json: bool) -> int:
 @json_option
 def deployment(model: Path, config_path: Path | None, name: str | None, as_json: bool) -> int:
     """Check that this very package is active, ready, correct, quick enough and without errors."""
-    from hyperion.bootstrap import open_host
-    from hyperion.cli.progress import make_reporter
     from hyperion.domain.config import VerificationConfig
     from hyperion.usecases.config import load_config
     from hyperion.usecases.verify import verify_deployment
@@ -88,8 +87,6 @@ def deployment(model: Path, config_path: Path | None, name: str | None, as_json:
 @json_option
 def performance(path: Path, dataset: Path, batch_size: int, as_json: bool) -> int:
     """Measure speed, CPU, memory and disk on a dataset, and how right the answers are where it has labels."""
-    from hyperion.bootstrap import open_host
-    from hyperion.cli.progress import make_reporter
     from hyperion.usecases.verify import verify_performance
 
     reporter = make_reporter(as_json=as_json)
@@ -107,8 +104,6 @@ def performance(path: Path, dataset: Path, batch_size: int, as_json: bool) -> in
 @json_option
 def memory(path: Path, config_path: Path | None, as_json: bool) -> int:
     """Load and run the model in a child and hold its peak, steady and after-unload memory against the budget."""
-    from hyperion.bootstrap import open_host
-    from hyperion.cli.progress import make_reporter
     from hyperion.domain.config import MemoryConfig
     from hyperion.usecases.config import load_config
     from hyperion.usecases.verify import verify_memory
@@ -133,7 +128,6 @@ def memory(path: Path, config_path: Path | None, as_json: bool) -> int:
 @json_option
 def compatibility(path: Path, platform: str, as_json: bool) -> int:
     """Check a package against a target: operators, opset, engine version, CPU features, memory, disk."""
-    from hyperion.bootstrap import open_host
     from hyperion.usecases.verify import verify_compatibility
 
     return _answer(verify_compatibility(open_host(), path, platform), as_json)
@@ -141,11 +135,5 @@ def compatibility(path: Path, platform: str, as_json: bool) -> int:
 
 def _answer(report: Report, as_json: bool) -> int:
     """Print the report; returns 0 where nothing failed, else 1."""
-    from hyperion.cli.render import answer, plain_data
-    from hyperion.cli.render_report import show_report
-
-    if as_json:
-        answer({"ok": report.ok, **plain_data(report)}, as_json, lambda _console, _value: None)
-    else:
-        answer(report, as_json, show_report)
-    return 0 if report.ok else 1
+    answer(report, as_json, show_report, ok=report.ok)
+    return YES if report.ok else NO

@@ -6,22 +6,25 @@ from pathlib import Path
 
 import click
 
+from hyperion.bootstrap import open_host
 from hyperion.cli.command import PATH, Command, group, json_option
+from hyperion.cli.exit_codes import NO, YES
+from hyperion.cli.render import answer
+from hyperion.cli.render_version import show_comparison, show_update, show_version
 
 version = group("Check, raise and compare the versions of packages.", "version")
 
 
-@version.command("check", cls=Command, examples=("hyperion version check model.hyperion",), exit_codes=(3, 5, 9))
+@version.command("check", cls=Command, examples=("hyperion version check model.hyperion",), exit_codes=(1, 3, 5, 9))
 @click.argument("path", type=PATH, metavar="F")
 @json_option
-def check(path: Path, as_json: bool) -> None:
-    """Show a package's semantic version and its history."""
-    from hyperion.bootstrap import open_host
-    from hyperion.cli.render import answer
-    from hyperion.cli.render_version import show_version
+def check(path: Path, as_json: bool) -> int:
+    """Show a package's semantic version and history, and whether they hold together."""
     from hyperion.usecases.version import check_version
 
-    answer(check_version(open_host(), path), as_json, show_version)
+    summary = check_version(open_host(), path)
+    answer(summary, as_json, show_version, ok=summary.ok)
+    return YES if summary.ok else NO
 
 
 @version.command(
@@ -41,9 +44,6 @@ def check(path: Path, as_json: bool) -> None:
 @json_option
 def update(path: Path, step: str | None, message: str | None, as_json: bool) -> None:
     """Raise a package's version in place, atomically, with a line in its history."""
-    from hyperion.bootstrap import open_host
-    from hyperion.cli.render import answer
-    from hyperion.cli.render_version import show_update
     from hyperion.domain.version import Step
     from hyperion.usecases.version import update_version
 
@@ -63,9 +63,6 @@ def update(path: Path, step: str | None, message: str | None, as_json: bool) -> 
 @json_option
 def compare(first: Path, second: Path, as_json: bool) -> None:
     """Show how B differs from A: order, inputs and outputs, layers, configs, metadata, sizes."""
-    from hyperion.bootstrap import open_host
-    from hyperion.cli.render import answer
-    from hyperion.cli.render_version import show_comparison
     from hyperion.usecases.version import compare_versions
 
     answer(compare_versions(open_host(), first, second), as_json, show_comparison)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from functools import cache
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from hyperion.domain.config import DeploymentConfig
 from hyperion.domain.deployment import Deployment, Origin, Revision
@@ -143,3 +144,25 @@ class Refused(Document):
 Reply = Annotated[
     Progress | Pong | Deployed | Stopped | StatusReply | StatsReply | Recorded | Refused, Field(discriminator="kind")
 ]
+
+
+def line_of(document: Document) -> bytes:
+    """The document as one line of JSON, as it goes over the control socket."""
+    return document.model_dump_json(by_alias=True).encode() + b"\n"
+
+
+def parse_command(line: bytes) -> Command:
+    """Read one command; raises pydantic.ValidationError where it is none."""
+    command: Command = _adapter(Command).validate_json(line)
+    return command
+
+
+def parse_reply(line: bytes) -> Reply:
+    """Read one reply; raises pydantic.ValidationError where it is none."""
+    reply: Reply = _adapter(Reply).validate_json(line)
+    return reply
+
+
+@cache
+def _adapter(union: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(union)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -20,6 +21,16 @@ class Serve(Document):
     """TCP port; 0 takes a free one."""
     insecure: bool = False
     """Allow a host beyond loopback without authentication (also ``deploy model --insecure``)."""
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach ``host``; a name other than localhost could resolve to anything."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
 
 class Limits(Document):

@@ -7,11 +7,16 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 import rfc8785
+from pydantic import field_validator
 
 from hyperion.domain.document import Document, JsonValue
 
 GENESIS = "sha256:" + "0" * 64
 """What the first event names as the hash before it."""
+
+
+LARGEST_NUMBER = 2**53 - 1
+"""RFC 8785 writes whole numbers without a fraction, and forbids integers beyond this."""
 
 
 class EventKind(StrEnum):
@@ -38,6 +43,13 @@ class EventDraft(Document):
     revision: int | None = None
     actor: str
     data: dict[str, JsonValue] = {}
+
+    @field_validator("data")
+    @classmethod
+    def _exact(cls, data: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        if _has_inexact_number(data):
+            raise ValueError("expected finite numbers within ±2^53, which every reader of JSON keeps exactly")
+        return data
 
     def after(self, head: LedgerHead, at: datetime) -> Event:
         """The event that this draft becomes as the next one in the chain, recorded ``at``."""
@@ -74,3 +86,12 @@ class LedgerHead(Document):
 
 START = LedgerHead(sequence=0, hash=GENESIS)
 """The end of a chain that has no events yet."""
+
+
+def _has_inexact_number(value: JsonValue) -> bool:
+    if isinstance(value, dict):
+        return any(_has_inexact_number(item) for item in value.values())
+    if isinstance(value, list):
+        return any(_has_inexact_number(item) for item in value)
+    # Written so that NaN, which no comparison holds for, is inexact too.
+    return isinstance(value, int | float) and not abs(value) <= LARGEST_NUMBER

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+from hyperion.domain.manifest import WEIGHTS_FOLDER
+from hyperion.errors import MalformedPackageError
+
 HEAD_BYTES = 512
 """How much of an entry ``executable_kind`` wants to see."""
 
@@ -50,3 +53,21 @@ def executable_kind(head: bytes | memoryview) -> str | None:
     if head[_TAR_MAGIC] == b"ustar":
         return "a tar archive"
     return None
+
+
+def require_harmless(name: str, source: str, head: bytes | memoryview) -> None:
+    """Demand that the entry ``name``, which begins with ``head``, is neither executable nor an archive.
+
+    Weights are raw numbers behind a checked header; their first bytes mean nothing here.
+
+    Raises:
+        MalformedPackageError: Code ``package.executable_content``.
+    """
+    kind = None if name.startswith(WEIGHTS_FOLDER) else executable_kind(head)
+    if kind is not None:
+        raise MalformedPackageError(
+            f"{source}: the entry {name!r} is {kind}; packages hold data only",
+            hint="leave it out, or store its content unpacked",
+            entry=name,
+            code="package.executable_content",
+        )

@@ -11,6 +11,7 @@ MAX_JSON_INTEGER = 2**53
 """Integers beyond this do not survive readers that keep numbers as doubles (RFC 8785)."""
 MAX_TENSOR_HEADER_BYTES = 100_000_000
 MAX_TENSORS = 1_000_000
+MAX_DIMENSIONS = 64
 MAX_NAME_BYTES = 255
 MAX_NAME_COMPONENTS = 8
 

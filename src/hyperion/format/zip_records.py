@@ -29,6 +29,7 @@ _UTF8_FLAG, _STORED, _TIME, _DATE = 0x0800, 0, 0, 0x0021  # 1980-01-01 00:00
 _PERMISSIONS = 0o100644 << 16
 _IN_EXTRA, _IN_EXTRA16 = 0xFFFFFFFF, 0xFFFF
 _ZIP64_ID, _PADDING_ID = 1, 0xA11E
+_FIELD_HEAD_BYTES, _SIZES_BYTES = 4, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,13 @@ class EntryRecord:
 
     @property
     def payload_offset(self) -> int:
-        return self.offset + len(local_header(self))
+        return self.offset + _LOCAL.size + len(self.name.encode()) + _SIZES_BYTES + self.gap_bytes
+
+    @property
+    def gap_bytes(self) -> int:
+        """Length of the padding field that brings the payload to a multiple of 4096."""
+        gap = -(self.offset + _LOCAL.size + len(self.name.encode()) + _SIZES_BYTES) % ALIGNMENT
+        return gap + ALIGNMENT if 0 < gap < _FIELD_HEAD_BYTES else gap
 
     @property
     def end(self) -> int:
@@ -57,10 +64,9 @@ def local_header(record: EntryRecord) -> bytes:
     """The header before a payload: fixed part, name, Zip64 sizes, zeros up to the next multiple of 4096."""
     name = record.name.encode()
     sizes = struct.pack("<HHQQ", _ZIP64_ID, 16, record.size_bytes, record.size_bytes)
-    gap = -(record.offset + _LOCAL.size + len(name) + len(sizes)) % ALIGNMENT
-    if 0 < gap < 4:  # an extra field has 4 bytes of its own
-        gap += ALIGNMENT
-    padding = struct.pack("<HH", _PADDING_ID, gap - 4) + bytes(gap - 4) if gap else b""
+    gap = record.gap_bytes
+    zeros = gap - _FIELD_HEAD_BYTES
+    padding = struct.pack("<HH", _PADDING_ID, zeros) + bytes(zeros) if gap else b""
     fixed = _LOCAL.pack(
         0x04034B50, _NEEDED, _UTF8_FLAG, _STORED, _TIME, _DATE, record.crc32, _IN_EXTRA, _IN_EXTRA,
         len(name), len(sizes) + len(padding),

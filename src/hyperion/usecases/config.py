@@ -39,6 +39,4 @@ def load_config(kind: type[D], path: Path | None) -> D:
         raise ConfigError(f"{path} is a folder; expected a JSON file", code="config.invalid") from error
     except (OSError, ValueError) as error:
         raise HostError(f"cannot read {path}: {error}", code="config.unreadable") from error
-    if len(raw) > MAX_CONFIG_BYTES:
-        raise ConfigError(f"{path} is over {MAX_CONFIG_BYTES} bytes; expected a config of a few hundred")
-    return parse_document(kind, raw, str(path))
+    return parse_document(kind, raw, str(path), limit=MAX_CONFIG_BYTES)

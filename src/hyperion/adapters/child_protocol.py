@@ -1,0 +1,61 @@
+"""What a sandbox and its child exchange through their private folder: two documents and some tensor files."""
+
+from __future__ import annotations
+
+from hyperion.domain.document import Document, JsonValue
+
+JOB = "job.json"
+REPORT = "report.json"
+STAGE = "stage"
+"""Holds what the child is doing, in words, so that a crash can be told apart."""
+OUTPUT_TEXT = "child.log"
+STARTING, LOADING = "started", "loaded the model"
+
+
+def request_file(index: int) -> str:
+    """Name of the file that holds the inputs of request ``index``."""
+    return f"request-{index}.tensors"
+
+
+def answer_file(index: int) -> str:
+    """Name of the file that holds the outputs of request ``index``; absent where the engine refused it."""
+    return f"answer-{index}.tensors"
+
+
+class JobDocument(Document):
+    """ports.InferenceJob and ports.SandboxLimits without the tensors."""
+
+    parent: int
+    """Process id of the sandbox."""
+    package: str
+    requests: int
+    repeats: int
+    warmup: int
+    threads: int
+    keep_outputs: bool
+    kept: tuple[str, ...] | None
+    unload: bool
+    address_space_bytes: int | None
+    cpu_s: int
+
+
+class ReportDocument(Document):
+    """ports.InferenceResult without the tensors, or the error that ended the work."""
+
+    error: str | None = None
+    """Class name in hyperion.errors."""
+    details: dict[str, JsonValue] = {}
+    errors: tuple[str | None, ...] = ()
+    latencies_ms: tuple[float, ...] = ()
+    load_ms: float = 0.0
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+    before_load: int = 0
+    after_load: int = 0
+    steady: int = 0
+    peak: int = 0
+    after_unload: int | None = None
+    read_bytes: int | None = None
+    major_faults: int | None = None
+    counters: dict[str, int | None] = {}
+    counters_unavailable: str | None = None

@@ -1,0 +1,129 @@
+"""A client of the Open Inference Protocol v2 over HTTP, with JSON tensors."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import numpy as np
+
+from hyperion.errors import EngineError
+from hyperion.ports import Answer, Array, Tensors
+
+if TYPE_CHECKING:
+    import httpx
+
+MAX_ANSWER_BYTES = 256 * 1024 * 1024
+_DATATYPES = {
+    "bool": "BOOL", "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64", "int8": "INT8",
+    "int16": "INT16", "int32": "INT32", "int64": "INT64", "float16": "FP16", "float32": "FP32", "float64": "FP64",
+}  # fmt: skip
+_DTYPES = {datatype: dtype for dtype, datatype in _DATATYPES.items()}
+_TEXT = "BYTES"
+
+
+class HttpInferenceClient:
+    """Implements ports.InferenceClient; keeps its connections, as real clients do."""
+
+    def __init__(self) -> None:
+        self._kept: httpx.Client | None = None
+
+    def is_ready(self, url: str, model: str, timeout_s: float) -> bool:
+        import httpx
+
+        try:
+            answer = self._client().get(f"{url}/v2/models/{quote(model, safe='')}/ready", timeout=timeout_s)
+        except httpx.HTTPError:
+            return False
+        return answer.status_code == httpx.codes.OK
+
+    def infer(self, url: str, model: str, feeds: Tensors, timeout_s: float) -> Answer:
+        body = json.dumps({"inputs": [_tensor(name, np.asarray(value)) for name, value in feeds.items()]}).encode()
+        started = time.perf_counter()
+        status, headers, raw = self._post(f"{url}/v2/models/{quote(model, safe='')}/infer", body, timeout_s)
+        latency_ms = 1000 * (time.perf_counter() - started)
+        if status != 200:
+            code = "inference.refused" if 400 <= status < 500 or status == 503 else "inference.failed"
+            raise EngineError(f"{url}: model {model!r} answered {status}: {_error_text(raw)}", code=code)
+        return _answer(url, model, headers, raw, latency_ms)
+
+    def close(self) -> None:
+        """Close the kept connections; a later request opens new ones."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+
+    def _client(self) -> httpx.Client:
+        if self._kept is None:
+            import httpx
+
+            # Without the environment: a proxy has no place between us and our own loopback.
+            self._kept = httpx.Client(trust_env=False, headers={"content-type": "application/json"})
+        return self._kept
+
+    def _post(self, url: str, body: bytes, timeout_s: float) -> tuple[int, httpx.Headers, bytes]:
+        """Send, and read the answer until one deadline: httpx's own limits are for each step alone."""
+        import httpx
+
+        deadline = time.monotonic() + timeout_s
+        try:
+            with self._client().stream("POST", url, content=body, timeout=timeout_s) as response:
+                raw = bytearray()
+                for chunk in response.iter_bytes():
+                    raw += chunk
+                    if time.monotonic() > deadline:
+                        raise EngineError(f"{url}: no complete answer in {timeout_s:g} s", code="inference.timeout")
+                    if len(raw) > MAX_ANSWER_BYTES:
+                        raise EngineError(
+                            f"{url}: the answer is over {MAX_ANSWER_BYTES} bytes", code="inference.failed"
+                        )
+                return response.status_code, response.headers, bytes(raw)
+        except httpx.TimeoutException as error:
+            raise EngineError(f"{url}: no answer in {timeout_s:g} s", code="inference.timeout") from error
+        except httpx.HTTPError as error:
+            raise EngineError(f"{url}: {error}", code="inference.failed") from error
+
+
+def _tensor(name: str, value: Array) -> dict[str, Any]:
+    if value.dtype.kind in "OU":
+        return {"name": name, "shape": list(value.shape), "datatype": _TEXT, "data": [str(v) for v in value.ravel()]}
+    datatype = _DATATYPES.get(value.dtype.name)
+    if datatype is None:
+        raise EngineError(f"input {name!r}: {value.dtype.name} cannot be sent as JSON", code="inference.refused")
+    if value.dtype.kind == "f" and not np.isfinite(value).all():
+        raise EngineError(f"input {name!r} holds NaN or infinity, which JSON lacks", code="inference.refused")
+    return {"name": name, "shape": list(value.shape), "datatype": datatype, "data": value.ravel().tolist()}
+
+
+def _answer(url: str, model: str, headers: httpx.Headers, raw: bytes, latency_ms: float) -> Answer:
+    try:
+        document = json.loads(raw)
+        outputs = {str(item["name"]): _array(item) for item in document["outputs"]}
+        parameters = document.get("parameters") or {}
+        revision = parameters.get("revision", headers.get("hyperion-revision"))
+        return Answer(outputs, str(document["model_name"]), str(document["model_version"]), int(revision), latency_ms)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        raise EngineError(
+            f"{url}: model {model!r} gave an answer that is no v2 inference response: {error!r}",
+            code="inference.failed",
+        ) from error
+
+
+def _array(item: dict[str, Any]) -> Array:
+    shape, data = [int(size) for size in item["shape"]], item["data"]
+    if item["datatype"] == _TEXT:
+        text = np.empty(math.prod(shape), dtype=object)
+        text[:] = np.asarray(data, dtype=object).ravel()
+        return text.reshape(shape)
+    return np.asarray(data, dtype=np.dtype(_DTYPES[item["datatype"]])).reshape(shape)
+
+
+def _error_text(raw: bytes) -> str:
+    """What a v2 error body says, or the beginning of whatever came."""
+    try:
+        return str(json.loads(raw)["error"])[:500]
+    except (ValueError, TypeError, KeyError):
+        return raw[:200].decode(errors="replace")

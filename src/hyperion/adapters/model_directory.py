@@ -1,0 +1,186 @@
+"""Reading a model directory: model.onnx, hyperion.json, config/, assets/, golden/, README and LICENSE."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from hyperion.adapters.golden_source import read_golden_requests
+from hyperion.adapters.onnx_source import refuse_pointer
+from hyperion.domain.manifest import GOLDEN_FOLDER, QUANTIZATION, ModelCard
+from hyperion.domain.tensor import Signature
+from hyperion.errors import ConfigError, HostError, ModelSourceError, NotFoundError, Problem
+from hyperion.format.content import HEAD_BYTES, executable_kind
+from hyperion.format.names import name_fault
+from hyperion.format.strict_json import faulty_document, parse_document, parse_json
+from hyperion.ports import GoldenSource, ModelSource, SourceFile
+
+MODEL = "model.onnx"
+CARD = "hyperion.json"
+_DOCUMENTS = ("readme", "license", "licence", "notice")
+_LOOKED_FOR = f"a folder with {MODEL} in it, and optionally {CARD}, config/*.json, assets/, golden/, README, LICENSE"
+
+
+class ModelDirectories:
+    """Implements ports.ModelSources."""
+
+    def read(self, path: Path) -> ModelSource:
+        """Look over a model directory; see ports.ModelSources."""
+        model = _find_model(path)
+        left_out: list[str] = []
+        problems: list[ConfigError] = []
+        card = ModelCard()
+        try:
+            card = _read_card(path)
+        except ConfigError as error:
+            problems.append(error)
+        files = [*_documents(path), *_assets(path, left_out)]
+        for file in _configs(path, left_out):
+            try:
+                parse_json(_read(file.path), str(file.path))
+                files.append(file)
+            except ConfigError as error:
+                problems.append(error)
+        _raise_all(problems)
+        for file in files:
+            _check_content(file)
+        return ModelSource(path, model, card, tuple(sorted(files, key=lambda file: file.entry)), tuple(left_out))
+
+    def read_golden(self, source: ModelSource, signature: Signature) -> tuple[GoldenSource, ...]:
+        """Its golden requests; see ports.ModelSources."""
+        folder = source.path / "golden"
+        return read_golden_requests(folder, signature) if folder.is_dir() else ()
+
+
+def _find_model(path: Path) -> Path:
+    if not path.exists():
+        raise NotFoundError(
+            f"{path}: there is no such folder", hint=f"name {_LOOKED_FOR}", code="model_source.not_found"
+        )
+    if not path.is_dir():
+        raise ModelSourceError(f"{path}: is a file; a model directory was expected: {_LOOKED_FOR}")
+    model = path / MODEL
+    if model.is_file():
+        return model
+    others = sorted(item.name for item in path.iterdir() if item.suffix in (".onnx", ".pt", ".pth", ".gguf", ".h5"))
+    raise ModelSourceError(
+        f"{path}: is no model directory: looked for {MODEL}, found {', '.join(others[:5]) or 'no model file'}",
+        hint=f"rename {others[0]} to {MODEL}" if others and others[0].endswith(".onnx") else f"name {_LOOKED_FOR}",
+        code="model_source.no_model",
+    )
+
+
+def _read_card(path: Path) -> ModelCard:
+    card = path / CARD
+    return parse_document(ModelCard, _read(card), str(card)) if card.exists() else ModelCard()
+
+
+def _raise_all(errors: list[ConfigError]) -> None:
+    """One error with the problems of all documents."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        problems = [problem for error in errors for problem in (error.problems or [Problem("", error.message)])]
+        raise ConfigError("; ".join(error.message for error in errors), problems=problems)
+
+
+def _documents(path: Path) -> Iterator[SourceFile]:
+    for item in sorted(path.iterdir()):
+        if item.name.lower().startswith(_DOCUMENTS) and not item.is_dir():
+            yield _plain_file(item, f"assets/{item.name}")
+
+
+def _configs(path: Path, left_out: list[str]) -> Iterator[SourceFile]:
+    folder = path / "config"
+    for item in sorted(folder.iterdir()) if folder.is_dir() else ():
+        entry = f"config/{item.name}"
+        if item.suffix != ".json":
+            left_out.append(f"{entry}: only .json files are taken from config/")
+            continue
+        if entry == QUANTIZATION:
+            raise ConfigError(
+                f"{item}: is written by packaging itself", problems=[Problem("", "this name is reserved")],
+                hint="remove it, and choose the scheme with --quantize",
+            )  # fmt: skip
+        yield _plain_file(item, entry)
+
+
+def _assets(path: Path, left_out: list[str]) -> Iterator[SourceFile]:
+    root = path / "assets"
+    if root.is_symlink():
+        raise _link(root)
+    for folder, folders, names in os.walk(root):
+        folders.sort()
+        for name in [*folders]:
+            if name.startswith("."):
+                folders.remove(name)
+                left_out.append(f"{Path(folder, name).relative_to(path)}: hidden")
+            elif Path(folder, name).is_symlink():
+                raise _link(Path(folder, name))
+        for name in sorted(names):
+            item = Path(folder, name)
+            entry = item.relative_to(path).as_posix()
+            if name.startswith("."):
+                left_out.append(f"{entry}: hidden")
+            elif entry.startswith(GOLDEN_FOLDER):
+                raise ModelSourceError(
+                    f"{item}: {GOLDEN_FOLDER} is written by packaging itself",
+                    hint="put golden requests (NPZ or JSON) into golden/",
+                )
+            else:
+                yield _plain_file(item, entry)
+
+
+def _plain_file(path: Path, entry: str) -> SourceFile:
+    """One file that goes in as it is; its name must be legal and it must be no link.
+
+    Raises:
+        ModelSourceError: Code ``model_source.asset``.
+    """
+    fault = name_fault(entry)
+    if fault is not None:
+        raise ModelSourceError(
+            f"{path}: its name in the package would be {entry!r}, which {fault}",
+            hint="rename the file",
+            code="model_source.asset",
+        )
+    try:
+        facts = path.lstat()
+    except OSError as error:
+        raise HostError(f"{path}: cannot be read: {error.strerror}") from error
+    if stat.S_ISLNK(facts.st_mode):
+        raise _link(path)
+    if not stat.S_ISREG(facts.st_mode):
+        raise ModelSourceError(f"{path}: is no plain file", code="model_source.asset")
+    return SourceFile(entry, path, facts.st_size)
+
+
+def _link(path: Path) -> ModelSourceError:
+    return ModelSourceError(
+        f"{path}: is a symbolic link; a package takes in plain files only",
+        hint="put the file itself there",
+        code="model_source.asset",
+    )
+
+
+def _check_content(file: SourceFile) -> None:
+    """Refuse here, by the path that the person knows, what the format would refuse later."""
+    with file.path.open("rb") as stream:
+        head = stream.read(HEAD_BYTES)
+    refuse_pointer(head, file.path)
+    kind = executable_kind(head)
+    if kind is not None:
+        raise ModelSourceError(
+            f"{file.path}: is {kind}; a package holds nothing that can be executed or unpacked",
+            hint="store the data itself, such as JSON, text or safetensors",
+            code="model_source.asset",
+        )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise HostError(f"{path}: cannot be read: {error.strerror}") from error

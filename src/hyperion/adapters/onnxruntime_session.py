@@ -1,0 +1,82 @@
+"""ONNX Runtime's sessions: how they are made and run, and what its exceptions become."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hyperion.errors import EngineError
+from hyperion.ports import Array, SessionOptions, Tensors
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+_FOLDER_KEY = "session.model_external_initializers_file_folder_path"
+_QUIET = 4
+"""Log only what is fatal: everything else comes as an exception."""
+
+
+def make_session(model: bytes, folder: Path | None, options: SessionOptions, source: str) -> InferenceSession:
+    """A session from a serialized model whose external data lies in ``folder``.
+
+    Raises:
+        EngineError: Code ``engine.load_failed``.
+    """
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    settings.inter_op_num_threads = 1
+    settings.log_severity_level = _QUIET
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    settings.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    if folder is not None:
+        settings.add_session_config_entry(_FOLDER_KEY, str(folder))
+    with translated(f"{source}: the engine cannot load the model", "engine.load_failed"):
+        return onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
+
+
+def run_session(session: InferenceSession, names: list[str], feeds: Tensors, source: str) -> dict[str, Array]:
+    """The named outputs for these inputs.
+
+    Raises:
+        EngineError: Code ``engine.run_failed``.
+    """
+    import numpy as np
+
+    with translated(f"{source}: the engine refused the request", "engine.run_failed"):
+        return {
+            name: np.asarray(value) for name, value in zip(names, session.run(names, dict(feeds)), strict=True)
+        }
+
+
+@contextmanager
+def translated(message: str, code: str) -> Iterator[None]:
+    """Turn what the engine raises into EngineError."""
+    try:
+        yield
+    except _engine_exceptions() as error:
+        raise EngineError(f"{message}: {_plain(error)}", code=code) from error
+
+
+@cache
+def _engine_exceptions() -> tuple[type[BaseException], ...]:
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    own: list[Any] = [
+        found
+        for found in vars(state).values()
+        if isinstance(found, type) and issubclass(found, Exception) and found.__module__.startswith("onnxruntime")
+    ]
+    return (*own, RuntimeError, ValueError, TypeError, OverflowError, MemoryError)
+
+
+def _plain(error: BaseException) -> str:
+    """The engine's words without its prefix, on one line."""
+    text = " ".join(str(error).split())
+    if text.startswith("[ONNXRuntimeError]"):
+        text = text.split(" : ", 3)[-1]
+    return text[:1000] or type(error).__name__

@@ -1,0 +1,66 @@
+"""Reports on disk: ``reports/<deployment>/<UTC timestamp>-<kind>.json``."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC
+from pathlib import Path
+
+from hyperion.domain.finding import Report
+from hyperion.errors import ConfigError, HostError
+from hyperion.format.strict_json import parse_document
+from hyperion.ports import Files
+
+
+class LocalReportStore:
+    """The reports of one host; implements ports.ReportStore. A report is never changed once it is written."""
+
+    def __init__(self, root: Path, files: Files) -> None:
+        self._root = root
+        self._files = files
+
+    def save(self, deployment: str, report: Report) -> Path:
+        folder = self._root / deployment
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise HostError(
+                f"the folder of reports {folder} cannot be made: {error.strerror}",
+                hint="check its permissions and the free space with 'df'",
+                code="report.not_writable",
+            ) from error
+        path = _free_path(folder, report)
+        with self._files.replacing(path) as stream:
+            stream.write(report.model_dump_json(indent=2).encode() + b"\n")
+        return path
+
+    def recent(self, deployment: str, kind: str | None = None) -> tuple[Report, ...]:
+        paths = sorted((self._root / deployment).glob("*.json"), key=lambda path: path.name, reverse=True)
+        reports = (_read(path) for path in paths if kind is None or _kind_of(path) == kind)
+        return tuple(reports)
+
+
+def _free_path(folder: Path, report: Report) -> Path:
+    """Names sort by time; two reports of one microsecond get a number between time and kind."""
+    time = report.created_at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%f")
+    names = (f"{time}Z{number:02}-{report.kind}.json" for number in itertools.count())
+    return next(path for path in map(folder.joinpath, names) if not path.exists())
+
+
+def _kind_of(path: Path) -> str:
+    return path.stem.partition("-")[2]
+
+
+def _read(path: Path) -> Report:
+    try:
+        return parse_document(Report, path.read_bytes(), str(path))
+    except OSError as error:
+        raise HostError(
+            f"the report {path} cannot be read: {error.strerror}",
+            hint="check its permissions",
+            code="report.unreadable",
+        ) from error
+    except ConfigError as error:
+        raise HostError(
+            f"the report {path} is damaged: {error.message}", hint="move it aside", code="report.corrupt"
+        ) from error

@@ -1,0 +1,43 @@
+"""The folder that holds this user's state: made private, and never another user's."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+
+from hyperion.adapters.atomic_file import translated
+from hyperion.errors import HostError
+
+_PRIVATE = 0o700
+
+
+def open_state_folder(path: Path) -> Path:
+    """Make the state folder where it is missing and demand that it is this user's; returns its absolute path.
+
+    Raises:
+        HostError: It belongs to another user (code ``host.foreign_state``), is no folder
+            (``host.no_folder``), or cannot be made.
+    """
+    path = path.absolute()
+    with translated(path):
+        path.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+        owner = path.stat().st_uid
+    if owner != os.geteuid():
+        name = _user_name(owner)
+        raise HostError(
+            f"the state folder {path} belongs to the user {name}, you are {_user_name(os.geteuid())}",
+            hint=f"run it as that user: sudo -u {name} HYPERION_HOME={path} hyperion …, "
+            "or set HYPERION_HOME to a folder of your own",
+            code="host.foreign_state",
+            expected=owner,
+            actual=os.geteuid(),
+        )
+    return path
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"

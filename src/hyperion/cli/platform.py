@@ -1,0 +1,3 @@
+"""``hyperion platform probe``."""
+
+from __future__ import annotations

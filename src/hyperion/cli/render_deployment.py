@@ -1,0 +1,173 @@
+"""How deployments look: the outcome of a deploy, status, backups, history, logs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from hyperion.cli.render import block, line, number, pairs, table, when
+from hyperion.cli.render_report import show_findings
+from hyperion.cli.text import bytes_for_people, clean
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hyperion.domain.command import DeploymentStatus
+    from hyperion.domain.deployment import Revision
+    from hyperion.domain.event import Event
+    from hyperion.domain.finding import Finding
+    from hyperion.domain.history import DeploymentHistory
+    from hyperion.domain.rollback import RollbackRecord
+    from hyperion.usecases.backup import BackupSummary
+    from hyperion.usecases.deploy import DeployResult, StopResult
+    from hyperion.usecases.status import HostStatus
+
+
+def show_deployed(console: Console, result: DeployResult) -> None:
+    """The checklist, what the candidate proved, and the outcome as the last line."""
+    line(console, f"checklist of {result.model} {result.version} for deployment {result.deployment}", "bold")
+    show_findings(console, result.checklist.findings)
+    _show_some(console, "proof of the new workers", result.proof)
+    if result.plan:
+        line(console, "plan", "bold")
+        for number_, step in enumerate(result.plan, start=1):
+            line(console, f"  {number_}. {step}")
+    outcome, style = _outcome(result)
+    line(console, outcome, style)
+
+
+def _show_some(console: Console, title: str, findings: Iterable[Finding]) -> None:
+    some = tuple(findings)
+    if some:
+        line(console, title, "bold")
+        show_findings(console, some)
+
+
+def _outcome(result: DeployResult) -> tuple[str, str]:
+    """The outcome in one sentence, and its style."""
+    before = "nothing was active before" if result.previous is None else f"before: {_revision(result.previous)}"
+    if not result.allowed:
+        checks = ", ".join(finding.check for finding in result.denied_by)
+        return f"denied by {checks}: nothing has changed; {before}", "bold red"
+    if result.dry_run:
+        return f"dry run: nothing has changed; {before}", "bold"
+    if result.unchanged:
+        return f"unchanged: {_of(result)} is active already{_at(result)}", "bold green"
+    if result.promoted:
+        took = "" if result.duration_ms is None else f", in {number(result.duration_ms / 1000)} s"
+        return f"active: {_of(result)}{_at(result)}{took}; {before}", "bold green"
+    still = "nothing serves" if result.previous is None else f"{_revision(result.previous)} still serves"
+    return f"aborted: {result.aborted_reason}; {still}", "bold red"
+
+
+def _of(result: DeployResult) -> str:
+    return f"{result.model} {result.version}" if result.revision is None else _revision(result.revision)
+
+
+def _revision(revision: Revision) -> str:
+    return f"{revision.model} {revision.version} (revision {revision.number})"
+
+
+def _at(result: DeployResult) -> str:
+    return f" at {result.url}" if result.url else ""
+
+
+def show_backup(console: Console, summary: BackupSummary) -> None:
+    """Where the backup is and what it holds."""
+    backup = summary.backup
+    state = "unchanged" if summary.unchanged else "written and proven"
+    line(console, f"backup of {backup.deployment} in {summary.path}: {state}", "bold green")
+    rows = (
+        ("  package", f"{backup.model} {backup.version}, {bytes_for_people(summary.size_bytes)}"),
+        ("  digest", backup.digest),
+        ("  revision", backup.revision),
+        ("  made at", when(backup.created_at)),
+        ("  ledger", f"event {backup.ledger.sequence}"),
+        ("  old backup", summary.kept_as),
+    )
+    pairs(console, rows)
+
+
+def show_stopped(console: Console, result: StopResult) -> None:
+    """Which deployments were stopped."""
+    line(console, f"stopped: {', '.join(result.names)}" if result.names else "nothing was serving", "bold")
+    if result.supervisor_ends:
+        line(console, "the supervisor ends with the last deployment")
+
+
+def show_status(console: Console, status: HostStatus) -> None:
+    """One row a deployment; what is wrong with one below."""
+    if not status.deployments:
+        line(console, "nothing is deployed on this host")
+    else:
+        columns = ("deployment", "state", "version", "revision", "url", "workers", "requests", "p95 ms")
+        rows = [_status_row(item, status) for item in status.deployments]
+        table(console, columns, rows, right=("revision", "workers", "requests", "p95 ms"))
+    for item in status.deployments:
+        if item.trouble:
+            line(console, f"{item.deployment.name}: {item.trouble}", "yellow")
+    supervisor = status.supervisor
+    told = "no supervisor runs" if supervisor is None else f"supervisor {supervisor.pid}, Hyperion {supervisor.version}"
+    line(console, told, "dim")
+
+
+def _status_row(item: DeploymentStatus, status: HostStatus) -> tuple[object, ...]:
+    state = "serving" if item.serving else "not serving"
+    figures = status.figures.get(item.deployment.name)
+    return (
+        item.deployment.name,
+        f"{state}, updating" if item.updating else state,
+        None if item.active is None else f"{item.active.model} {item.active.version}",
+        None if item.active is None else item.active.number,
+        item.url,
+        len(item.workers),
+        None if figures is None else figures.requests,
+        None if figures is None else number(figures.latency_p95_ms),
+    )
+
+
+def show_rollback_record(console: Console, record: RollbackRecord) -> None:
+    """The record as Markdown."""
+    block(console, record.to_markdown())
+
+
+def show_history(console: Console, history: DeploymentHistory) -> None:
+    """Revisions, then the events of the ledger."""
+    line(console, f"deployment {history.deployment.name}", "bold")
+    columns = ("revision", "version", "state", "by", "from", "until", "who", "reason")
+    rows = (
+        (
+            item.revision.number, item.revision.version, item.state.value, item.revision.origin.value,
+            when(item.promoted_at), when(item.active_until), item.revision.actor,
+            item.aborted_reason or item.revision.reason or "",
+        )
+        for item in history.revisions
+    )  # fmt: skip
+    table(console, columns, rows, right=("revision",))
+    line(console, "")
+    events = (
+        (event.sequence, when(event.at), event.kind.value, event.revision, _told(event)) for event in history.events
+    )
+    table(console, ("event", "at", "what", "revision", "detail"), events, right=("event", "revision"))
+    line(console, "")
+    if history.first_broken is None:
+        line(console, f"ledger: whole, {history.ledger.sequence} events", "green")
+    else:
+        line(
+            console,
+            f"ledger: BROKEN from event {history.first_broken}; it was changed after it was written",
+            "bold red",
+        )
+
+
+def _told(event: Event) -> str:
+    """What an event says beside its kind, in one line."""
+    shown = ((key, value) for key, value in event.data.items() if isinstance(value, (str, int, float)) and value != "")
+    return ", ".join(f"{key} {value}" for key, value in shown)
+
+
+def log_line(entry: Mapping[str, Any]) -> str:
+    """One line of the serving log for people: time, level, who, what, then the rest as key=value."""
+    rest = dict(entry)
+    head = [str(rest.pop(key)) for key in ("at", "time", "level", "worker", "event", "message") if rest.get(key)]
+    return clean(" ".join((*head, *(f"{key}={value}" for key, value in rest.items() if value is not None)))) + "\n"

@@ -1,0 +1,60 @@
+"""How packages look: what packaging made, what extracting wrote, what is inside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hyperion.cli.render import line, number, pairs, table
+from hyperion.cli.text import bytes_for_people
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hyperion.domain.scheme import Agreement
+    from hyperion.usecases.extract import ExtractSummary
+    from hyperion.usecases.package import PackageSummary
+
+
+def show_summary(console: Console, summary: PackageSummary) -> None:
+    """Layers with their schemes and sizes, why anything stayed in float, then the package."""
+    columns = ("layer", "name", "scheme", "bits", "before", "after")
+    rows = (
+        (
+            layer.index, layer.name, layer.scheme, layer.bits,
+            bytes_for_people(layer.bytes_before), bytes_for_people(layer.bytes_after),
+        )
+        for layer in summary.layers
+    )  # fmt: skip
+    table(console, columns, rows, right=("layer", "bits", "before", "after"))
+    for layer in summary.layers:
+        for kept in layer.kept:
+            line(console, f"  {kept.tensor} stayed as it was: {kept.reason}", "dim")
+    line(console, "")
+    ratio = f" ({summary.bytes_after / summary.bytes_before:.0%})" if summary.bytes_before else ""
+    rows_below = (
+        ("  scheme", summary.scheme if summary.reason is None else f"{summary.scheme}: {summary.reason}"),
+        ("  agreement", _agreement(summary.agreement) or summary.agreement_unavailable),
+        ("  weights", f"{bytes_for_people(summary.bytes_before)} → {bytes_for_people(summary.bytes_after)}{ratio}"),
+        ("  file", f"{summary.path}, {bytes_for_people(summary.size_bytes)}, in {number(summary.duration_s)} s"),
+        ("  digest", summary.digest),
+    )
+    pairs(console, rows_below)
+    line(console, f"packaged {summary.name} {summary.version}", "bold green")
+
+
+def _agreement(agreement: Agreement | None) -> str | None:
+    if agreement is None:
+        return None
+    measure = "same class as the float model" if agreement.measure == "top1" else "mean cosine with the float model"
+    return f"{agreement.value:.4f} {measure} over {agreement.rows} rows (threshold {agreement.threshold})"
+
+
+def show_extracted(console: Console, summary: ExtractSummary) -> None:
+    """What was extracted, and where."""
+    rows = (
+        ("  digest", summary.digest),
+        ("  entries", f"{summary.entries}, all verified"),
+        ("  size", bytes_for_people(summary.size_bytes)),
+    )
+    pairs(console, rows)
+    line(console, f"extracted {summary.name} {summary.version} to {summary.output}", "bold green")

@@ -1,0 +1,111 @@
+"""What became of each revision, read from the events; and the record of a rollback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+
+from hyperion.domain.deployment import Deployment, Revision
+from hyperion.domain.document import Document
+from hyperion.domain.event import Event, EventKind, LedgerHead
+
+
+class RevisionState(StrEnum):
+    CREATED = "created"
+    """Neither promoted nor aborted: its rollout runs, or was cut off."""
+    ACTIVE = "active"
+    REPLACED = "replaced"
+    """It was active until another revision was promoted."""
+    STOPPED = "stopped"
+    """It was active until its deployment was stopped."""
+    ABORTED = "aborted"
+
+
+class RevisionHistory(Document):
+    """One revision and what became of it."""
+
+    revision: Revision
+    state: RevisionState
+    promoted_at: datetime | None
+    """When it first became active."""
+    active_until: datetime | None
+    """When it last ceased to be active; None while it is, or where it never was."""
+    aborted_at: datetime | None
+    aborted_reason: str | None
+
+    @property
+    def settled_at(self) -> datetime | None:
+        """When its rollout ended, well or not; None where the events do not say."""
+        return self.promoted_at or self.aborted_at
+
+
+class DeploymentHistory(Document):
+    """A deployment's revisions and events, oldest first."""
+
+    deployment: Deployment
+    revisions: tuple[RevisionHistory, ...]
+    events: tuple[Event, ...]
+    ledger: LedgerHead
+    first_broken: int | None
+    """Sequence of the first event of the ledger that was changed since it was written; None where it is whole."""
+
+
+def trace_revisions(revisions: Iterable[Revision], events: Iterable[Event]) -> tuple[RevisionHistory, ...]:
+    """What became of each revision of one deployment.
+
+    Args:
+        revisions: All revisions of the deployment.
+        events: Its events, oldest first.
+    """
+    trace = _Trace()
+    for event in events:
+        trace.follow(event)
+    return tuple(trace.history_of(revision) for revision in revisions)
+
+
+class _Trace:
+    """Follows the events of one deployment."""
+
+    def __init__(self) -> None:
+        self.active: int | None = None
+        self.promoted: dict[int, datetime] = {}
+        self.ended: dict[int, tuple[datetime, RevisionState]] = {}
+        self.aborted: dict[int, Event] = {}
+
+    def follow(self, event: Event) -> None:
+        if event.kind is EventKind.ROLLOUT_PROMOTED and event.revision is not None:
+            if self.active != event.revision:
+                self.end_active(event.at, RevisionState.REPLACED)
+            self.promoted.setdefault(event.revision, event.at)
+            self.ended.pop(event.revision, None)
+            self.active = event.revision
+        elif event.kind is EventKind.DEPLOYMENT_STOPPED:
+            self.end_active(event.at, RevisionState.STOPPED)
+        elif event.kind is EventKind.ROLLOUT_ABORTED and event.revision is not None:
+            self.aborted.setdefault(event.revision, event)
+
+    def end_active(self, at: datetime, state: RevisionState) -> None:
+        if self.active is not None:
+            self.ended[self.active] = (at, state)
+        self.active = None
+
+    def history_of(self, revision: Revision) -> RevisionHistory:
+        number = revision.number
+        aborted = self.aborted.get(number)
+        until, ended_as = self.ended.get(number, (None, None))
+        if number == self.active:
+            state = RevisionState.ACTIVE
+        elif ended_as is not None:
+            state = ended_as
+        else:
+            state = RevisionState.CREATED if aborted is None else RevisionState.ABORTED
+        reason = None if aborted is None else aborted.data.get("reason")
+        return RevisionHistory(
+            revision=revision,
+            state=state,
+            promoted_at=self.promoted.get(number),
+            active_until=until,
+            aborted_at=None if aborted is None else aborted.at,
+            aborted_reason=None if reason is None else str(reason),
+        )

@@ -1,0 +1,136 @@
+"""Quantization schemes: which there are, which one a model got, and what was measured (config/quantization.json)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from hyperion.domain.document import Document
+from hyperion.domain.manifest import SchemeName
+from hyperion.domain.platform import PlatformProfile
+
+QuantizeChoice = Literal["auto", "int8", "w4", "none"]
+"""What a person may ask for; ``auto`` takes int8 where the result agrees with the float model."""
+
+AGREEMENT_THRESHOLD = 0.99
+"""Share of rows with the same class, or mean cosine where there are no classes, that ``auto`` asks for."""
+
+W4_BLOCK = 32
+"""Weights that share one scale and zero point in ``w4``."""
+
+VNNI_FEATURES = frozenset({"vnni", "avx_vnni", "avxvnni", "avx512_vnni", "avx512vnni", "avx_vnni_int8", "asimddp"})
+"""CPU features with which u8·s8 products cannot saturate, so that int8 may use its full range."""
+
+STORAGE = {
+    "int8": "symmetric, one scale per output channel or row; activations are quantized while running",
+    "w4": f"asymmetric blocks of {W4_BLOCK} along the input axis, two values a byte, low nibble first; "
+    "zero points are packed alike",
+}
+"""How tensors of a scheme are to be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPlatform:
+    """The machine that a package is made for, as far as the scheme depends on it.
+
+    Attributes:
+        name: As the person named it, for the manifest.
+        has_vnni: Whether it is known to multiply u8 by s8 without saturation.
+    """
+
+    name: str
+    has_vnni: bool
+
+    @classmethod
+    def parse(cls, name: str) -> TargetPlatform:
+        """Read ``os/architecture``, optionally with a CPU feature: ``linux/amd64``, ``linux/amd64+avx512_vnni``."""
+        features = name.lower().replace("-", "_").split("+")[1:]
+        return cls(name, not VNNI_FEATURES.isdisjoint(features))
+
+    @classmethod
+    def of_profile(cls, profile: PlatformProfile) -> TargetPlatform:
+        """The target that a probed profile describes."""
+        return cls(profile.name, not VNNI_FEATURES.isdisjoint(profile.cpu_features or ()))
+
+
+class KeptTensor(Document):
+    """A weight that the scheme left as it was."""
+
+    tensor: str
+    reason: str
+
+
+class LayerScheme(Document):
+    """What became of one layer."""
+
+    index: Annotated[int, Field(ge=0)]
+    name: str
+    scheme: SchemeName
+    bits: Annotated[int, Field(ge=1, le=64)]
+    """Bits of one element of the layer's largest weight."""
+    bytes_before: int
+    bytes_after: int
+    kept: tuple[KeptTensor, ...] = ()
+    """Weights of this layer that stayed as they were, each with its reason."""
+
+
+class Agreement(Document):
+    """How far the quantized model answers like the float model; the same on every run on the same machine."""
+
+    measure: Literal["top1", "cosine"]
+    """``top1``: share of rows with the same class; ``cosine``: mean cosine of output rows."""
+    value: Annotated[float, Field(ge=-1, le=1)]
+    threshold: float = AGREEMENT_THRESHOLD
+    output: str
+    """The output that was compared."""
+    rows: Annotated[int, Field(ge=1)]
+    golden_rows: Annotated[int, Field(ge=0)]
+    """How many rows came from golden requests; the others were generated."""
+
+    @property
+    def holds(self) -> bool:
+        return self.value >= self.threshold
+
+
+class QuantizationRecord(Document):
+    """config/quantization.json: which scheme each layer has, what it saved, what it cost, and why."""
+
+    format_version: Literal[1] = 1
+    requested: QuantizeChoice
+    scheme: SchemeName
+    """The scheme of most quantized bytes; ``none`` where nothing was quantized."""
+    reason: str | None = None
+    """Why nothing was quantized, or why layers stayed in float."""
+    full_range: bool = False
+    """Whether int8 weights use all of -127…127; otherwise -64…64, which no CPU can saturate."""
+    storage: dict[str, str] = {}
+    bytes_before: int
+    bytes_after: int
+    layers: tuple[LayerScheme, ...]
+    agreement: Agreement | None = None
+    agreement_unavailable: str | None = None
+    """Why there is no agreement figure."""
+
+
+def rounded(value: float, digits: int = 4) -> float:
+    """``value`` with a fixed number of decimals, rounded down so that a figure never flatters."""
+    factor = 10**digits
+    return math.floor(value * factor + 1e-9) / factor
+
+
+def tolerance_for(error: float) -> float:
+    """A tolerance with room for another CPU's rounding: twice the measured error, rounded up to two digits."""
+    if error <= 0 or not math.isfinite(error):
+        return 0.0
+    doubled = 2 * error
+    unit = 10.0 ** (math.floor(math.log10(doubled)) - 1)
+    return float(f"{math.ceil(doubled / unit - 1e-9) * unit:.3g}")
+
+
+__all__ = [
+    "AGREEMENT_THRESHOLD", "STORAGE", "VNNI_FEATURES", "W4_BLOCK", "Agreement", "KeptTensor", "LayerScheme",
+    "QuantizationRecord", "QuantizeChoice", "TargetPlatform", "rounded", "tolerance_for",
+]  # fmt: skip

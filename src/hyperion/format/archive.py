@@ -1,0 +1,222 @@
+"""The package as one file: a strict Zip64 reader, and (from archive_writer) its writer.
+
+The layout is ``ENTRY* DIRECTORY ZIP64_END LOCATOR END`` and nothing else. The reader trusts no field: it reads names,
+sizes, CRCs and offsets from the directory, builds every record anew from them, and compares bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from hyperion.domain.manifest import MANIFEST
+from hyperion.errors import MalformedPackageError
+from hyperion.format.archive_writer import PendingEntry, repack, write_archive, write_end
+from hyperion.format.block_pump import crc32
+from hyperion.format.free_space import require_space
+from hyperion.format.kernel_copy import copy_start
+from hyperion.format.limits import MAX_DIRECTORY_BYTES, MAX_ENTRIES, MAX_MANIFEST_BYTES
+from hyperion.format.manifest_json import read_manifest
+from hyperion.format.names import check_names, in_order
+from hyperion.format.opened import OpenedPackage
+from hyperion.format.package import EntryLocation
+from hyperion.format.random_access import RandomAccess, Window
+from hyperion.format.zip_records import (
+    END_BYTES,
+    EntryRecord,
+    directory_difference,
+    directory_record,
+    end_records,
+    local_difference,
+    local_header,
+    read_directory_record,
+    read_end,
+)
+
+__all__ = ["ArchiveReader", "PendingEntry", "repack", "rewrite_manifest", "write_archive"]
+
+
+class ArchiveReader(OpenedPackage):
+    """An opened package file.
+
+    Args:
+        stream: The file, readable and seekable; the reader owns it from now on and closes it.
+        source: The path as the user named it, for messages.
+        path: Where the file lies, for mapping entries in place.
+
+    Raises:
+        MalformedPackageError: The file breaks the format in any way.
+        UnknownFormatVersionError: Another version of the format wrote it.
+    """
+
+    def __init__(self, stream: BinaryIO, source: str, path: Path) -> None:
+        self._file = RandomAccess(stream)
+        self._path = path
+        try:
+            self._records = self._read_layout(source)
+            raw = self._read_manifest_entry(source)
+            super().__init__(source, read_manifest(raw, source), raw)
+            self._check_entries()
+        except BaseException:
+            stream.close()
+            raise
+
+    @property
+    def path(self) -> Path:
+        """Where the file lies."""
+        return self._path
+
+    @property
+    def manifest_offset(self) -> int:
+        """Where the local header of manifest.json begins: everything before it is the same in every version."""
+        return self._records[MANIFEST].offset
+
+    def records(self) -> tuple[EntryRecord, ...]:
+        """Every entry but manifest.json, as the directory has it."""
+        return tuple(record for name, record in self._records.items() if name != MANIFEST)
+
+    def crc32(self, name: str) -> int:
+        """The CRC that the archive states for an entry; other zip tools check it."""
+        self.entry(name)
+        return self._records[name].crc32
+
+    def locate(self, name: str) -> EntryLocation:
+        entry = self.entry(name)
+        return EntryLocation(self._path, self._records[name].payload_offset, entry.size_bytes)
+
+    def open(self, name: str) -> BinaryIO:
+        location = self.locate(name)
+        return cast("BinaryIO", Window(self._file, location.offset, location.size_bytes))
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _read_layout(self, source: str) -> dict[str, EntryRecord]:
+        directory_offset, directory, count = self._read_directory(source)
+        records: dict[str, EntryRecord] = {}
+        position, offset = 0, 0
+        for number in range(count):
+            parsed = read_directory_record(directory, position)
+            if parsed is None:
+                raise _malformed(f"{source}: record {number} of the zip directory is cut off or misnamed", "directory")
+            record, after = parsed
+            expected = directory_record(record)
+            if directory[position:after] != expected:
+                field = directory_difference(expected, directory[position:after], record.name)
+                raise _malformed(
+                    f"{source}: the directory record of {record.name!r} has an unexpected {field}",
+                    "directory",
+                    record.name,
+                )
+            if record.name in records:
+                raise _malformed(f"{source}: the entry {record.name!r} stands there twice", "duplicate", record.name)
+            self._check_local_header(record, offset, directory_offset, source)
+            records[record.name] = record
+            position, offset = after, record.end
+        if position != len(directory) or offset != directory_offset:
+            raise _malformed(f"{source}: there are bytes that belong to no entry", "hidden_data")
+        check_names(records, source)
+        if list(records) != in_order(records):
+            raise _malformed(f"{source}: the entries are not sorted by name with {MANIFEST} last", "order")
+        return records
+
+    def _read_directory(self, source: str) -> tuple[int, bytes, int]:
+        size = self._file.size
+        if size < END_BYTES:
+            raise _malformed(f"{source}: {size} bytes are too few for a package", "truncated")
+        end = self._file.read_at(size - END_BYTES, END_BYTES)
+        count, offset, length = read_end(end)
+        if end != end_records(count, offset, length):
+            raise _malformed(
+                f"{source}: the last {END_BYTES} bytes are not the end of a Hyperion package: "
+                "it is cut off, has something appended, or is something else",
+                "truncated",
+            )
+        if count == 0 or count > MAX_ENTRIES or length > MAX_DIRECTORY_BYTES:
+            raise _malformed(f"{source}: claims {count} entries in a directory of {length} bytes", "too_large")
+        if offset + length + END_BYTES != size:
+            raise _malformed(
+                f"{source}: expected {offset + length + END_BYTES} bytes, found {size}: it is cut off or was added to",
+                "truncated",
+            )
+        return offset, self._file.read_at(offset, length), count
+
+    def _check_local_header(self, record: EntryRecord, offset: int, directory_offset: int, source: str) -> None:
+        """Demand that the entry begins at ``offset`` with exactly the header that follows from its record."""
+        if record.offset != offset:
+            raise _malformed(
+                f"{source}: the entry {record.name!r} should begin at byte {offset}, "
+                f"the directory says {record.offset}",
+                "overlap",
+                record.name,
+            )
+        expected = local_header(record)
+        if record.size_bytes > directory_offset or record.end > directory_offset:
+            raise _malformed(
+                f"{source}: the entry {record.name!r} of {record.size_bytes} bytes reaches into the directory",
+                "overlap",
+                record.name,
+            )
+        found = self._file.read_at(offset, len(expected))
+        if found != expected:
+            field = local_difference(expected, found, record.name)
+            raise _malformed(
+                f"{source}: the local header of {record.name!r} has an unexpected {field}", "header", record.name
+            )
+
+    def _read_manifest_entry(self, source: str) -> bytes:
+        record = self._records.get(MANIFEST)
+        if record is None:
+            raise _malformed(f"{source}: has no {MANIFEST}", "manifest")
+        if record.size_bytes > MAX_MANIFEST_BYTES:
+            raise _malformed(f"{source}: {MANIFEST} has {record.size_bytes} bytes", "too_large", MANIFEST)
+        raw = self._file.read_at(record.payload_offset, record.size_bytes)
+        if crc32(raw) != record.crc32:
+            raise _malformed(f"{source}: {MANIFEST} is damaged: its CRC is wrong", "crc", MANIFEST)
+        return raw
+
+    def _check_entries(self) -> None:
+        """Demand that archive and manifest name the same entries with the same sizes."""
+        source, listed = self.source, self.manifest.entries
+        for name, record in self._records.items():
+            if name == MANIFEST:
+                continue
+            if name not in listed:
+                raise _malformed(f"{source}: the entry {name!r} is not listed in {MANIFEST}", "unlisted", name)
+            if listed[name].size_bytes != record.size_bytes:
+                raise _malformed(
+                    f"{source}: the entry {name!r} has {record.size_bytes} bytes, "
+                    f"{MANIFEST} says {listed[name].size_bytes}",
+                    "size_mismatch",
+                    name,
+                )
+        for name in listed:
+            if name not in self._records:
+                raise _malformed(f"{source}: the entry {name!r} of {MANIFEST} is missing", "missing_entry", name)
+
+
+def rewrite_manifest(stream: BinaryIO, package: ArchiveReader, raw_manifest: bytes) -> None:
+    """Write the package with another manifest of the same entries: payloads are copied by the kernel, unread.
+
+    Args:
+        stream: Empty and writable.
+        package: What to copy from.
+        raw_manifest: Canonical bytes of the new manifest.
+
+    Raises:
+        HostError: No space (code ``host.no_space``).
+    """
+    records = list(package.records())
+    require_space(stream.fileno(), package.manifest_offset + 2 * len(raw_manifest), "the package")
+    with package.path.open("rb") as source:
+        copy_start(source.fileno(), stream.fileno(), package.manifest_offset, package.source)
+    stream.seek(0, os.SEEK_END)
+    write_end(stream, records, raw_manifest)
+
+
+def _malformed(message: str, fault: str, entry: str | None = None) -> MalformedPackageError:
+    codes = {"duplicate": "duplicate_entry", "unlisted": "unlisted_entry"}
+    return MalformedPackageError(
+        message, hint="fetch or make the package again", entry=entry, code=f"package.{codes.get(fault, fault)}"
+    )

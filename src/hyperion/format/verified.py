@@ -1,0 +1,107 @@
+"""Reading entries with proof: bytes go on only with their digest, CRC and content checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hyperion.domain.manifest import ARCHITECTURE, GOLDEN_FOLDER, WEIGHTS_FOLDER, GoldenRequest
+from hyperion.errors import ConfigError, DigestMismatchError, MalformedPackageError
+from hyperion.format.archive import ArchiveReader
+from hyperion.format.block_pump import BlockPump, Progress
+from hyperion.format.content import HEAD_BYTES, require_harmless
+from hyperion.format.package import PackageReader
+from hyperion.format.strict_json import parse_document, parse_json
+from hyperion.format.weights import TensorSlice, read_header
+
+CONFIG_FOLDER = "config/"
+
+
+def pump_entry(
+    package: PackageReader,
+    name: str,
+    pump: BlockPump,
+    *,
+    write: Callable[[memoryview], object] | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Read one entry to its end, giving its bytes to ``write``, and demand that they are what was promised.
+
+    Raises:
+        DigestMismatchError: Not the bytes that the manifest names; ``write`` got them all the same.
+        MalformedPackageError: A CRC that is not that of the bytes (``package.crc``), or another size
+            (``package.size_mismatch``).
+    """
+    entry = package.manifest.entries[name]
+    with package.open(name) as source:
+        found = pump.pump(
+            source,
+            entry.size_bytes,
+            f"{package.source}: {name}",
+            write=write,
+            progress=progress,
+        )
+    if found.digest != entry.digest:
+        raise DigestMismatchError(
+            f"{package.source}: the entry {name!r} is damaged or was edited: "
+            f"expected {entry.digest}, found {found.digest}",
+            hint="fetch or make the package again",
+            entry=name,
+            expected=entry.digest,
+            actual=found.digest,
+        )
+    if isinstance(package, ArchiveReader) and package.crc32(name) != found.crc32:
+        raise MalformedPackageError(
+            f"{package.source}: the entry {name!r} has the right digest but a wrong CRC",
+            hint="fetch or make the package again",
+            entry=name,
+            expected=f"{found.crc32:08x}",
+            actual=f"{package.crc32(name):08x}",
+            code="package.crc",
+        )
+
+
+def check_content(package: PackageReader, name: str) -> None:
+    """Demand that an entry is what its place in the package says: weights, a golden request, a JSON document, or data.
+
+    Raises:
+        MalformedPackageError: Code ``package.weights``, ``package.document`` or ``package.executable_content``.
+    """
+    with package.open(name) as stream:
+        require_harmless(name, package.source, stream.read(HEAD_BYTES))
+    if name.startswith(WEIGHTS_FOLDER):
+        _check_weights(package, name)
+    elif name.startswith(GOLDEN_FOLDER) and name.endswith(".safetensors"):
+        _header(package, name, aligned=False)
+    elif name == ARCHITECTURE or name.startswith((CONFIG_FOLDER, GOLDEN_FOLDER)):
+        where = f"{package.source}: {name}"
+        try:
+            if name.startswith(GOLDEN_FOLDER):
+                parse_document(GoldenRequest, package.read(name), where)
+            else:
+                parse_json(package.read(name), where)
+        except ConfigError as error:
+            raise MalformedPackageError(error.message, entry=name, code="package.document") from error
+
+
+def _check_weights(package: PackageReader, name: str) -> None:
+    """Demand that the tensors of a weights entry are those that the manifest lists for its layer."""
+    layer = next(layer for layer in package.manifest.layers if layer.entry == name)
+    stored = {key: (piece.dtype, piece.shape) for key, piece in _header(package, name, aligned=True).items()}
+    listed = {tensor.name: (tensor.dtype, tensor.shape) for tensor in layer.tensors}
+    if stored != listed:
+        key = min(key for key in stored.keys() | listed.keys() if stored.get(key) != listed.get(key))
+        raise MalformedPackageError(
+            f"{package.source}: the tensor {key!r} in {name} is not what the manifest says: "
+            f"expected {_describe(listed.get(key))}, found {_describe(stored.get(key))}",
+            entry=name,
+            code="package.weights",
+        )
+
+
+def _header(package: PackageReader, name: str, *, aligned: bool) -> dict[str, TensorSlice]:
+    with package.open(name) as stream:
+        return read_header(stream, package.manifest.entries[name].size_bytes, name, aligned=aligned)
+
+
+def _describe(tensor: tuple[str, tuple[int, ...]] | None) -> str:
+    return f"{tensor[0]}{list(tensor[1])}" if tensor else "none"

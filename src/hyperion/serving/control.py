@@ -1,0 +1,130 @@
+"""The control socket of the supervisor: one JSON object a line; commands in, progress and one final reply out.
+
+A request line is ``{"protocol": 1, "command": {…}}``. The socket lies in a 0700 folder and is 0600: whoever may
+connect may command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from hyperion.domain.command import (
+    PROTOCOL_VERSION,
+    Command,
+    Progress,
+    Refused,
+    Reply,
+    line_of,
+    parse_command,
+)
+from hyperion.errors import ConfigError, ConflictError, HyperionError
+
+LINE_LIMIT = 16 * 1024 * 1024
+"""Longest command; a Deploy carries its checklist."""
+
+Tell = Callable[[Progress], None]
+Handler = Callable[[Command, Tell], Awaitable[Reply]]
+
+_log = logging.getLogger(__name__)
+
+
+class ControlServer:
+    """Serves the control socket.
+
+    Args:
+        path: Where the socket lies.
+        handle: Answers a command; what it raises becomes a Refused.
+    """
+
+    def __init__(self, path: Path, handle: Handler) -> None:
+        self._path = path
+        self._handle = handle
+        self._server: asyncio.Server | None = None
+        self._conversations: set[asyncio.Task[None]] = set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a client is connected."""
+        return bool(self._conversations)
+
+    async def start(self) -> None:
+        self._path.unlink(missing_ok=True)  # of a supervisor that died; the lock says that none lives
+        self._server = await asyncio.start_unix_server(self._accept, self._path, limit=LINE_LIMIT)
+        self._path.chmod(0o600)
+
+    async def stop(self) -> None:
+        """Take no more clients, and let those that are here have their replies."""
+        if self._server is None:
+            return
+        self._path.unlink(missing_ok=True)
+        self._server.close()
+        if self._conversations:
+            _, late = await asyncio.wait(self._conversations, timeout=1.0)
+            for conversation in late:
+                conversation.cancel()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._conversations.add(task)
+            task.add_done_callback(self._conversations.discard)
+        try:
+            while line := await reader.readline():
+                await self._answer(line, writer)
+        except (ConnectionError, ValueError, asyncio.CancelledError):
+            return  # the client left, or sent a line beyond all measure; what it asked for goes on
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def _answer(self, line: bytes, writer: asyncio.StreamWriter) -> None:
+        def tell(progress: Progress) -> None:
+            if not writer.is_closing():
+                writer.write(line_of(progress))
+
+        reply = await self._reply(line, tell)
+        writer.write(line_of(reply))
+        await writer.drain()
+
+    async def _reply(self, line: bytes, tell: Tell) -> Reply:
+        try:
+            return await self._handle(_parse_request(line), tell)
+        except HyperionError as error:
+            return refusal(error)
+        except Exception as error:  # the process edge
+            _log.exception("a command failed")
+            return refusal(HyperionError(f"the supervisor failed: {type(error).__name__}: {error}", code="internal"))
+
+
+def refusal(error: HyperionError) -> Refused:
+    """The error as it goes over the wire."""
+    details = json.loads(json.dumps(error.details(), default=str))
+    return Refused(error=type(error).__name__, details=details)
+
+
+def _parse_request(line: bytes) -> Command:
+    try:
+        request = json.loads(line)
+        protocol, command = request["protocol"], request["command"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError("the line is no request", code="control.malformed") from error
+    if protocol != PROTOCOL_VERSION:
+        raise ConflictError(
+            f"the supervisor speaks control protocol {PROTOCOL_VERSION}, this client {protocol!r}",
+            hint="end the supervisor with 'hyperion stop --all' of its own version, then start it again",
+            code="control.protocol",
+            expected=PROTOCOL_VERSION,
+            actual=protocol,
+        )
+    try:
+        return parse_command(json.dumps(command).encode())
+    except ValidationError as error:
+        raise ConfigError(f"the command is not understood: {error}", code="control.malformed") from error

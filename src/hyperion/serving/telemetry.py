@@ -1,0 +1,175 @@
+"""Counters of workers: one fixed-layout file per worker slot, mapped into memory by the worker alone.
+
+``metrics/<deployment>/r<revision>-w<index>.slot`` belongs to a slot and not to a process: a respawned worker goes
+on counting in its predecessor's file, so counters never go back. Counting is one 8-byte store and no lock; whoever
+reads (every worker for ``/metrics``, the supervisor for ``stats``) reads the files.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from bisect import bisect_left
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from hyperion.domain.metrics import ERROR_CAUSES, LATENCY_BOUNDS_S, Histogram
+
+MAGIC = b"HYPSLOT1"
+SIZE_BYTES = 4096
+LABELS_OFFSET = 8
+"""Length (4 bytes, little endian) and JSON of the labels."""
+COUNTERS_OFFSET = 2048
+SUFFIX = ".slot"
+
+# Places of the counters, in words of 8 bytes from COUNTERS_OFFSET. Append only: old files are read.
+ALIVE, INFLIGHT, STARTED_AT_MS, STARTS = 0, 1, 2, 3
+REQUESTS, RECEIVED_BYTES, SENT_BYTES, LATENCY_NS = 8, 9, 10, 11
+ENGINE_RUNS, ENGINE_NS = 12, 13
+FAILURES = 32
+BUCKETS = 64
+
+_BOUNDS_NS = tuple(round(bound * 1e9) for bound in LATENCY_BOUNDS_S)
+_CAUSE_PLACES = {cause: FAILURES + place for place, cause in enumerate(ERROR_CAUSES)}
+
+
+class SlotLabels(msgspec.Struct, frozen=True):
+    """What the counters are about; the labels of the metrics."""
+
+    deployment: str
+    model: str
+    version: str
+    revision: int
+
+
+class Slot:
+    """A worker's own counters."""
+
+    def __init__(self, path: Path, labels: SlotLabels) -> None:
+        """Open the slot's file, or make it; a file that is not ours is made anew."""
+        encoded = msgspec.json.encode(labels)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fresh = os.pread(descriptor, len(MAGIC), 0) != MAGIC or os.fstat(descriptor).st_size != SIZE_BYTES
+            if fresh:
+                os.ftruncate(descriptor, 0)
+                os.ftruncate(descriptor, SIZE_BYTES)
+            self._map = mmap.mmap(descriptor, SIZE_BYTES)
+        finally:
+            os.close(descriptor)
+        self._map[LABELS_OFFSET : LABELS_OFFSET + 4 + len(encoded)] = len(encoded).to_bytes(4, "little") + encoded
+        self._map[: len(MAGIC)] = MAGIC
+        self._view = memoryview(self._map)
+        self.counters = self._view[COUNTERS_OFFSET:].cast("Q")
+
+    def begin(self, now_ms: int) -> None:
+        """A worker starts to count here."""
+        self.counters[STARTS] += 1
+        self.counters[STARTED_AT_MS] = now_ms
+        self.counters[INFLIGHT] = 0
+        self.counters[ALIVE] = 1
+
+    def end(self) -> None:
+        """The worker counts no more."""
+        self.counters[ALIVE] = 0
+        self.counters[INFLIGHT] = 0
+
+    def answered(self, latency_ns: int, sent_bytes: int) -> None:
+        """One inference request was answered, well or not."""
+        counters = self.counters
+        counters[REQUESTS] += 1
+        counters[SENT_BYTES] += sent_bytes
+        counters[LATENCY_NS] += latency_ns
+        counters[BUCKETS + bisect_left(_BOUNDS_NS, latency_ns)] += 1
+
+    def failed(self, cause: str) -> None:
+        """Its cause, one of ERROR_CAUSES."""
+        self.counters[_CAUSE_PLACES[cause]] += 1
+
+    def refused(self, cause: str) -> None:
+        """A request was turned away unread; it counts, but has no latency."""
+        self.counters[REQUESTS] += 1
+        self.failed(cause)
+
+    def ran(self, engine_ns: int) -> None:
+        """The engine ran once."""
+        self.counters[ENGINE_RUNS] += 1
+        self.counters[ENGINE_NS] += engine_ns
+
+    def close(self) -> None:
+        self.counters.release()
+        self._view.release()
+        self._map.close()
+
+
+@dataclass(frozen=True, slots=True)
+class SlotReading:
+    """The counters of one slot at one moment."""
+
+    worker: str
+    labels: SlotLabels
+    alive: bool
+    inflight: int
+    started_at_ms: int
+    starts: int
+    requests: int
+    received_bytes: int
+    sent_bytes: int
+    engine_runs: int
+    engine_ns: int
+    failures: dict[str, int]
+    """Causes that happened."""
+    latency: Histogram
+
+
+def slot_path(folder: Path, worker: str) -> Path:
+    """Where the counters of ``worker`` are kept in the folder of its deployment."""
+    return folder / f"{worker}{SUFFIX}"
+
+
+def read_slots(folder: Path) -> tuple[SlotReading, ...]:
+    """All slots of a deployment, sorted by name; files that are no slots, or just being made, are left out."""
+    readings = (_read_slot(path) for path in sorted(folder.glob(f"*{SUFFIX}")))
+    return tuple(reading for reading in readings if reading is not None)
+
+
+def retire_slot(folder: Path, worker: str) -> None:
+    """Mark the slot of a worker that died without saying so; its counts stay."""
+    path = slot_path(folder, worker)
+    try:
+        with path.open("r+b") as stream:
+            stream.seek(COUNTERS_OFFSET)
+            stream.write(bytes(16))
+    except FileNotFoundError:
+        return  # it died before it counted anything
+
+
+def _read_slot(path: Path) -> SlotReading | None:
+    try:
+        raw = path.read_bytes()
+        if len(raw) != SIZE_BYTES or not raw.startswith(MAGIC):
+            return None
+        start = LABELS_OFFSET + 4
+        length = int.from_bytes(raw[LABELS_OFFSET:start], "little")
+        labels = msgspec.json.decode(raw[start : start + length], type=SlotLabels)
+    except (OSError, msgspec.DecodeError):
+        return None
+    words = memoryview(raw)[COUNTERS_OFFSET:].cast("Q")
+    counts = tuple(words[BUCKETS : BUCKETS + len(_BOUNDS_NS) + 1])
+    return SlotReading(
+        worker=path.name.removesuffix(SUFFIX),
+        labels=labels,
+        alive=words[ALIVE] == 1,
+        inflight=words[INFLIGHT],
+        started_at_ms=words[STARTED_AT_MS],
+        starts=words[STARTS],
+        requests=words[REQUESTS],
+        received_bytes=words[RECEIVED_BYTES],
+        sent_bytes=words[SENT_BYTES],
+        engine_runs=words[ENGINE_RUNS],
+        engine_ns=words[ENGINE_NS],
+        failures={cause: words[place] for cause, place in _CAUSE_PLACES.items() if words[place]},
+        latency=Histogram(counts=counts, sum_s=words[LATENCY_NS] / 1e9),
+    )

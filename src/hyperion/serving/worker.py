@@ -1,0 +1,200 @@
+"""A worker: one process that serves one revision.
+
+Its life: start order → load → warm up and prove → (told) accept → (told) lame duck → drained → exit. Everything is
+imported, loaded and warm before it may accept. It holds the listening socket that its supervisor opened and only
+ever closes its own copy: shutdown() would end the socket for every other worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import socket
+import time
+from pathlib import Path
+
+import msgspec
+
+from hyperion import __version__
+from hyperion.errors import HyperionError
+from hyperion.ports import Engine, PackageStore, Session, SessionOptions
+from hyperion.serving.application import Application
+from hyperion.serving.channel import (
+    CHANNEL_VERSION,
+    LINE_LIMIT,
+    AcceptTraffic,
+    Accepting,
+    CannotServe,
+    Drained,
+    Gated,
+    LameDucked,
+    LeaveTraffic,
+    Loaded,
+    Start,
+    ToSupervisor,
+    encode,
+    parse_order,
+)
+from hyperion.serving.connection import Connection, Door, connection_config
+from hyperion.serving.failure_log import FailureLog, LoggingBridge
+from hyperion.serving.proof import Proof, prove
+from hyperion.serving.protocol import ServedModel
+from hyperion.serving.telemetry import Slot, SlotLabels, slot_path
+
+BACKLOG = 2048
+SETTLE_S = 0.02
+"""After the listener closed: long enough for connections that were accepted just before to come up."""
+
+
+async def run_worker(engine: Engine, store: PackageStore, control: socket.socket, listener: socket.socket) -> int:
+    """Serve until told to leave; returns the process's exit status.
+
+    Args:
+        engine: Loads the package.
+        store: Holds the package.
+        control: Our end of the supervisor's socket pair.
+        listener: The deployment's listening socket, inherited.
+    """
+    reader, writer = await asyncio.open_connection(sock=control, limit=LINE_LIMIT)
+    try:
+        order = parse_order(await reader.readline())
+    except msgspec.DecodeError:
+        return 0  # the supervisor was gone before it said anything, or speaks another version
+    if not isinstance(order, Start) or order.version != CHANNEL_VERSION:
+        return await _refuse(writer, "the worker's software is not the supervisor's; start the supervisor again")
+    log = FailureLog(order.deployment, order.revision, order.worker)
+    logging.basicConfig(handlers=[LoggingBridge(log)], level=logging.WARNING, force=True)
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    try:
+        worker = Worker(order, log, writer, listener)
+        await worker.load(engine, store)
+        await worker.serve(reader)
+    except HyperionError as error:
+        log.event("worker.failed", error.message, level="error", **{"code": error.code})
+        return await _refuse(writer, error.message)
+    except ConnectionError:
+        return 0  # the supervisor is gone, and we had nothing to finish
+    return 0
+
+
+class Worker:
+    """The parts of a running worker."""
+
+    def __init__(self, order: Start, log: FailureLog, control: asyncio.StreamWriter, listener: socket.socket) -> None:
+        self._order = order
+        self._log = log
+        self._control = control
+        self._listener = listener
+        labels = SlotLabels(order.deployment, order.model, order.model_version, order.revision)
+        self._slot = Slot(slot_path(Path(order.metrics_dir), order.worker), labels)
+        self._door = Door(order.limits, self._slot, _identity(order), self._refused)
+        self._server: asyncio.Server | None = None
+
+    async def load(self, engine: Engine, store: PackageStore) -> None:
+        """Load, warm up, prove, and bring the server up, without accepting."""
+        order = self._order
+        self._slot.begin(time.time_ns() // 1_000_000)
+        started = time.perf_counter()
+        package = store.open(order.digest)
+        session = engine.load(package, SessionOptions(threads=order.threads))
+        await self._say(Loaded(load_ms=1000 * (time.perf_counter() - started)))
+        proof = prove(package, session)
+        await self._bring_up(session, proof)
+        gc.collect()
+        gc.freeze()
+        findings = [finding.model_dump(mode="json") for finding in proof.findings]
+        await self._say(Gated(findings=findings, run_ms=proof.run_ms))
+
+    async def serve(self, reader: asyncio.StreamReader) -> None:
+        """Follow the supervisor's orders; without a supervisor, finish and leave."""
+        clock = asyncio.create_task(self._keep_date())
+        try:
+            deadline_s = await self._follow(reader)
+            await self._leave(deadline_s)
+        finally:
+            clock.cancel()
+            self._slot.end()
+
+    async def _follow(self, reader: asyncio.StreamReader) -> float:
+        """Until told to leave; returns how long that may take."""
+        while line := await reader.readline():
+            match parse_order(line):
+                case AcceptTraffic() if self._server is not None:
+                    await self._server.start_serving()
+                    await self._say(Accepting())
+                case LeaveTraffic(deadline_s):
+                    return deadline_s
+        self._log.event("supervisor.gone", "the supervisor is gone: finishing what is in flight", level="warning")
+        return self._order.drain_timeout_s
+
+    async def _leave(self, deadline_s: float) -> None:
+        """Lame duck: take no new connection, answer what is there, close what is left at the deadline."""
+        if self._server is not None:
+            self._server.close()
+        self._listener.close()
+        await self._say(LameDucked(connections=self._door.leave()), must=False)
+        await asyncio.sleep(SETTLE_S)
+        self._door.emptied.clear()
+        cut = 0
+        if self._door.connections:
+            try:
+                await asyncio.wait_for(self._door.emptied.wait(), deadline_s)
+            except TimeoutError:
+                cut = self._door.cut()
+                await asyncio.sleep(0)
+        await self._say(Drained(cut=cut), must=False)
+
+    async def _bring_up(self, session: Session, proof: Proof) -> None:
+        order = self._order
+        model = ServedModel(order.deployment, order.model_version, order.revision, session.inputs, session.outputs)
+        application = Application(
+            model,
+            session,
+            self._door,
+            self._log,
+            metrics_dir=Path(order.metrics_dir),
+            run_ms=proof.run_ms,
+            server_version=__version__,
+        )
+        config = connection_config(application)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: Connection(config, self._door, loop), sock=self._listener, backlog=BACKLOG, start_serving=False
+        )
+
+    def _refused(self, status: int, cause: str, message: str) -> None:
+        self._slot.refused(cause)
+        self._log.write(cause, status, message)
+
+    async def _keep_date(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            self._door.refresh_date()
+
+    async def _say(self, message: ToSupervisor, *, must: bool = True) -> None:
+        """Tell the supervisor; with ``must`` false it may be gone."""
+        try:
+            self._control.write(encode(message))
+            await self._control.drain()
+        except ConnectionError:
+            if must:
+                raise
+
+
+def _identity(order: Start) -> list[tuple[bytes, bytes]]:
+    return [
+        (b"hyperion-deployment", order.deployment.encode()),
+        (b"hyperion-model", order.model.encode()),
+        (b"hyperion-version", order.model_version.encode()),
+        (b"hyperion-revision", str(order.revision).encode()),
+    ]
+
+
+async def _refuse(control: asyncio.StreamWriter, reason: str) -> int:
+    try:
+        control.write(encode(CannotServe(reason)))
+        await control.drain()
+    except ConnectionError:
+        pass
+    return 1

@@ -1,0 +1,124 @@
+"""Bring a package into service, and take deployments out of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hyperion.domain.command import Stop, Stopped
+from hyperion.domain.config import DeploymentConfig
+from hyperion.domain.deployment import Origin, find_deployment
+from hyperion.domain.document import Document
+from hyperion.domain.event import EventDraft, EventKind
+from hyperion.errors import HostError
+from hyperion.ports import Host, Reporter
+from hyperion.usecases.record import NOT_RUNNING, unexpected
+from hyperion.usecases.roll_out import (
+    Candidate,
+    DeployResult,
+    check_candidate,
+    complete_config,
+    plan_steps,
+    require_portable_path,
+    roll_out,
+    serving_status,
+)
+
+__all__ = ["DeployResult", "StopResult", "deploy_model", "stop_deployments"]
+
+
+class StopResult(Document):
+    """What was stopped."""
+
+    names: tuple[str, ...]
+    """The deployments that were stopped now; those that were stopped before are not among them."""
+    supervisor_ends: bool
+    """Whether the supervisor ends, since nothing is left to serve."""
+
+
+def deploy_model(
+    host: Host,
+    path: Path,
+    config: DeploymentConfig,
+    reporter: Reporter,
+    *,
+    dry_run: bool = False,
+    insecure: bool = False,
+) -> DeployResult:
+    """Bring the package at ``path`` into service.
+
+    A denied gate and an aborted rollout are results: what was active before still serves.
+
+    Args:
+        host: This host.
+        path: Package file, directory or backup folder.
+        config: As the user wrote it; its name defaults to the package's.
+        reporter: Where progress goes.
+        dry_run: Make the checks and say what would be done; change nothing, start nothing.
+        insecure: Allow a host beyond loopback, as ``serve.insecure`` does.
+
+    Raises:
+        ConfigError: The host is beyond loopback without ``insecure`` (code ``config.insecure_host``).
+        NotFoundError: There is no package.
+        PackageError: It is broken.
+        ConflictError: Another rollout of this deployment runs.
+        HostError: The supervisor does not come up, or goes away.
+    """
+    require_portable_path(path)
+    with host.packages.open(path) as package:
+        complete = complete_config(config, package.manifest.name, insecure=insecure)
+        candidate = check_candidate(host, path, package, complete, reporter, origin=Origin.DEPLOY)
+    if not dry_run:
+        host.reports.save(candidate.deployment, candidate.checklist)
+    if not candidate.decision.allowed:
+        return candidate.result(dry_run=dry_run)
+    unchanged = _unchanged(host, candidate, dry_run=dry_run)
+    if unchanged is not None:
+        return unchanged
+    if dry_run:
+        return candidate.result(dry_run=True, plan=plan_steps(host, candidate))
+    return roll_out(host, candidate, reporter)
+
+
+def _unchanged(host: Host, candidate: Candidate, *, dry_run: bool) -> DeployResult | None:
+    """The result where the active revision is what the candidate would become, and serves; else None."""
+    active = candidate.active
+    if active is None or (active.digest, active.config) != (candidate.digest, candidate.config):
+        return None
+    status = serving_status(host, active)
+    if status is None:
+        return None
+    return candidate.result(dry_run=dry_run, unchanged=True, revision=active, url=status.url)
+
+
+def stop_deployments(host: Host, name: str | None) -> StopResult:
+    """Drain and stop one deployment, or all where ``name`` is None; their history stays.
+
+    Raises:
+        NotFoundError: There is no deployment of that name (code ``deployment.not_found``).
+    """
+    if name is not None:
+        name = find_deployment(host.ledger.deployments(), name).name
+    if host.control.ping() is not None:
+        try:
+            reply = host.control.ask(Stop(name=name, actor=host.facts.user()))
+        except HostError as error:
+            if error.code != NOT_RUNNING:
+                raise
+        else:
+            if not isinstance(reply, Stopped):
+                raise unexpected(reply)
+            return StopResult(names=reply.names, supervisor_ends=reply.supervisor_ends)
+    return StopResult(names=_mark_stopped(host, name), supervisor_ends=False)
+
+
+def _mark_stopped(host: Host, name: str | None) -> tuple[str, ...]:
+    """Stop in the ledger what no supervisor serves, so that the next one does not start it."""
+    running = [
+        deployment.name
+        for deployment in host.ledger.deployments()
+        if name in (None, deployment.name) and deployment.desired_revision is not None
+    ]
+    for stopped in running:
+        draft = EventDraft(kind=EventKind.DEPLOYMENT_STOPPED, deployment=stopped, actor=host.facts.user())
+        host.ledger.stop(stopped, draft)
+    return tuple(running)

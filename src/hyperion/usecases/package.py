@@ -1,0 +1,374 @@
+"""``package model``: a model directory becomes one .hyperion file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+from hyperion.domain.document import NAME_PATTERN, Document
+from hyperion.domain.manifest import (
+    ARCHITECTURE,
+    FORMAT_VERSION,
+    GOLDEN_FOLDER,
+    MANIFEST,
+    QUANTIZATION,
+    WEIGHTS_FOLDER,
+    Entry,
+    Layer,
+    LayerTensor,
+    Manifest,
+    ModelCard,
+    Parent,
+    SchemeName,
+)
+from hyperion.domain.platform import PlatformProfile
+from hyperion.domain.scheme import Agreement, LayerScheme, QuantizationRecord, QuantizeChoice, TargetPlatform
+from hyperion.domain.tensor import Signature
+from hyperion.domain.version import Version
+from hyperion.errors import ConfigError, ConflictError, HostError, PackageError
+from hyperion.format.archive import ArchiveReader, PendingEntry, write_archive
+from hyperion.format.archive_writer import repack
+from hyperion.format.strict_json import parse_document
+from hyperion.format.weights import weights_entry
+from hyperion.ports import GoldenSource, Host, ModelSource, PreparedModel, Reporter
+from hyperion.verification.golden import INPUT_PREFIX, OUTPUT_PREFIX, compare, load_golden_requests
+
+DEFAULT_VERSION = "1.0.0"
+
+
+@dataclass(frozen=True, slots=True)
+class PackageOptions:
+    """What the person asked for; None leaves a value to hyperion.json or to its default.
+
+    Attributes:
+        input_dir: A model directory, or an extracted package.
+        output: The file to write.
+        quantize: ``auto``, ``int8``, ``w4`` or ``none``.
+        parent: The package that this one follows.
+        platform: ``linux/amd64``, ``linux/amd64+avx512_vnni``, …, or the path of a platform profile.
+    """
+
+    input_dir: Path
+    output: Path
+    quantize: QuantizeChoice = "auto"
+    name: str | None = None
+    version: str | None = None
+    author: str | None = None
+    description: str | None = None
+    license: str | None = None
+    parent: Path | None = None
+    platform: str | None = None
+
+
+class PackageSummary(Document):
+    """What came out of packaging."""
+
+    path: str
+    name: str
+    version: str
+    digest: str
+    size_bytes: int
+    """Of the file."""
+    requested: QuantizeChoice
+    scheme: SchemeName
+    reason: str | None
+    """Why nothing was quantized, or why layers stayed in float."""
+    layers: tuple[LayerScheme, ...]
+    bytes_before: int
+    """Bytes of all weights before quantizing."""
+    bytes_after: int
+    agreement: Agreement | None
+    agreement_unavailable: str | None
+    warnings: tuple[str, ...]
+    duration_s: float
+
+
+def package_model(host: Host, options: PackageOptions, reporter: Reporter) -> PackageSummary:
+    """Pack a model directory, or an extracted package again.
+
+    Raises:
+        NotFoundError: The input or the parent is not there.
+        ModelSourceError: The input is no model directory, or a broken one.
+        ConfigError: hyperion.json, an option or a config file is wrong.
+        ConflictError: The output exists and is no package.
+        EngineError: The engine refuses the model.
+        HostError: No space, no permission.
+    """
+    started = host.clock.monotonic()
+    _check_output(host, options.output)
+    if (options.input_dir / MANIFEST).is_file():
+        summary = _pack_again(host, options, reporter)
+    else:
+        summary = _Packaging(host, options, reporter).run()
+    for warning in summary.warnings:
+        reporter.warn(warning)
+    return summary.model_copy(update={"duration_s": round(host.clock.monotonic() - started, 3)})
+
+
+class _Packaging:
+    """One run of packaging, from the directory to the proven file."""
+
+    def __init__(self, host: Host, options: PackageOptions, reporter: Reporter) -> None:
+        self._host = host
+        self._options = options
+        self._reporter = reporter
+        self._warnings: list[str] = []
+
+    def run(self) -> PackageSummary:
+        with self._reporter.stage("Reading the model"):
+            source = self._host.sources.read(self._options.input_dir)
+            card = self._card(source)
+            parent = self._parent(card)
+            platform = _target(self._options.platform)
+            graph = self._host.graphs.load(source.model)
+            signature = self._labelled(graph.signature, card)
+            golden = self._host.sources.read_golden(source, signature)
+        prepared = graph.prepare(self._options.quantize, signature, golden, platform, self._reporter)
+        self._warnings += [*(f"left out: {item}" for item in source.left_out), *prepared.warnings]
+        draft = _Draft(card, signature, prepared, parent, platform)
+        manifest, digest, size = self._write(tuple(_entries(source, prepared)), draft)
+        return _summary(manifest, prepared.quantization, self._options.output, digest, size, self._warnings)
+
+    def _card(self, source: ModelSource) -> ModelCard:
+        """hyperion.json with the options over it; its name and version are set and valid."""
+        options = self._options
+        given = {
+            key: value
+            for key in ("name", "version", "author", "description", "license")
+            if (value := getattr(options, key)) is not None
+        }
+        card = source.card.model_copy(update=given)
+        version = str(Version.parse(card.version or DEFAULT_VERSION))
+        for key in ("author", "description", "license"):
+            if not getattr(card, key).strip():
+                self._warnings.append(f"no {key}: name it in hyperion.json or with --{key}")
+        name = card.name if card.name is not None else source.path.resolve().name
+        valid = normalised_name(name)
+        if card.name is not None and valid != name:
+            self._warnings.append(f"the name {name!r} is outside the convention {NAME_PATTERN}: packaged as {valid!r}")
+        return card.model_copy(update={"name": valid, "version": version})
+
+    def _parent(self, card: ModelCard) -> Parent | None:
+        if self._options.parent is None:
+            return None
+        with self._host.packages.open(self._options.parent) as package:
+            before = package.manifest
+            if not Version.parse(before.version).precedes(Version.parse(card.version or DEFAULT_VERSION)):
+                self._warnings.append(f"the version {card.version} does not follow the parent's {before.version}")
+            return Parent(digest=package.digest, version=before.version, signature=before.signature)
+
+    def _labelled(self, signature: Signature, card: ModelCard) -> Signature:
+        if card.labels is None:
+            return signature
+        labelled = signature.model_copy(update={"labels": card.labels})
+        if labelled.class_output() is None:
+            self._warnings.append(
+                f"{len(card.labels)} labels are named, but no output is [batch, {len(card.labels)}] scores"
+            )
+        return labelled
+
+    def _write(self, entries: Sequence[PendingEntry], draft: _Draft) -> tuple[Manifest, str, int]:
+        """Write the file, prove that it loads and answers, and only then let it take its place."""
+        total = sum(entry.size_bytes for entry in entries)
+        with self._host.files.replacing(self._options.output) as stream:
+            with self._reporter.stage("Writing", total, "B") as advance:
+                digest = write_archive(stream, entries, draft.manifest, advance)
+            with self._reporter.stage("Proving that it loads"):
+                size = stream.tell()
+                manifest = self._prove(stream)
+        return manifest, digest, size
+
+    def _prove(self, stream: BinaryIO) -> Manifest:
+        stream.flush()
+        path = Path(f"/proc/self/fd/{stream.fileno()}")  # the temporary's name is the writer's own business
+        with path.open("rb") as written:
+            package = ArchiveReader(written, str(self._options.output), path)
+            session = self._host.engine.load(package)
+            for golden in load_golden_requests(package):
+                comparison = compare(golden, session.run(golden.inputs))
+                if comparison.fault is not None:
+                    self._warnings.append(f"golden request {golden.name!r} is not met: {comparison.fault}")
+            return package.manifest
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """All of a manifest but its entries."""
+
+    card: ModelCard
+    signature: Signature
+    prepared: PreparedModel
+    parent: Parent | None
+    platform: TargetPlatform | None
+
+    def manifest(self, entries: dict[str, Entry]) -> Manifest:
+        layers = tuple(
+            Layer(
+                index=index,
+                name=layer.name,
+                entry=layer_entry(index),
+                tensors=tuple(
+                    LayerTensor(name=tensor.name, dtype=tensor.dtype, shape=tensor.shape, scheme=scheme)
+                    for tensor, scheme in zip(layer.tensors, layer.schemes, strict=True)
+                ),
+            )
+            for index, layer in enumerate(self.prepared.layers)
+        )
+        return Manifest(
+            format_version=FORMAT_VERSION,
+            name=str(self.card.name),
+            version=str(self.card.version),
+            description=self.card.description,
+            author=self.card.author,
+            license=self.card.license,
+            tags=self.card.tags,
+            platform=None if self.platform is None else self.platform.name,
+            signature=self.signature,
+            engine=self.prepared.engine,
+            layers=layers,
+            entries=entries,
+            parent=self.parent,
+        )
+
+
+def layer_entry(index: int) -> str:
+    """The entry of layer ``index``."""
+    return f"{WEIGHTS_FOLDER}layer{index}.weights"
+
+
+def normalised_name(text: str) -> str:
+    """``text`` as a model name: lower case, other characters as one dash; ``model`` where nothing is left."""
+    found = re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._")[:63].rstrip("-._")
+    return found or "model"
+
+
+def _entries(source: ModelSource, prepared: PreparedModel) -> Iterator[PendingEntry]:
+    yield _in_memory(ARCHITECTURE, prepared.architecture)
+    yield _in_memory(QUANTIZATION, _document_bytes(prepared.quantization))
+    for index, layer in enumerate(prepared.layers):
+        layout = weights_entry(layer.tensors)
+        yield PendingEntry(layer_entry(index), layout.size_bytes, layout.open)
+    for golden in prepared.golden:
+        yield _in_memory(f"{GOLDEN_FOLDER}{golden.name}.safetensors", _golden_bytes(golden))
+        yield _in_memory(f"{GOLDEN_FOLDER}{golden.name}.json", _document_bytes(golden.request))
+    for file in source.files:
+        yield PendingEntry(file.entry, file.size_bytes, partial(_open, file.path))
+
+
+def _in_memory(name: str, data: bytes) -> PendingEntry:
+    return PendingEntry(name, len(data), lambda: BytesIO(data))
+
+
+def _document_bytes(document: Document) -> bytes:
+    return document.model_dump_json(indent=2).encode() + b"\n"
+
+
+def _golden_bytes(golden: GoldenSource) -> bytes:
+    from safetensors.numpy import save
+
+    tensors = {f"{INPUT_PREFIX}{name}": array for name, array in golden.inputs.items()}
+    tensors |= {f"{OUTPUT_PREFIX}{name}": array for name, array in golden.outputs.items()}
+    return save(tensors)
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise HostError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _target(platform: str | None) -> TargetPlatform | None:
+    """The target that ``--platform`` names: a profile file, or ``os/architecture``."""
+    if platform is None:
+        return None
+    path = Path(platform)
+    if path.is_file():
+        with _open(path) as stream:
+            return TargetPlatform.of_profile(parse_document(PlatformProfile, stream.read(), platform))
+    if re.fullmatch(r"[a-z0-9]+/[a-z0-9]+(\+[A-Za-z0-9_-]+)*", platform) is None:
+        raise ConfigError(
+            f"{platform!r} is neither a platform such as linux/amd64 nor a platform profile",
+            hint="write os/architecture, or run `hyperion platform probe` on the target and name its file",
+            code="platform.unknown",
+        )
+    return TargetPlatform.parse(platform)
+
+
+def _check_output(host: Host, output: Path) -> None:
+    """Refuse to touch anything that is there and is no package."""
+    if not output.exists() and not output.is_symlink():
+        return
+    try:
+        if output.is_file():
+            host.packages.open(output).close()
+            return
+    except PackageError as error:
+        raise ConflictError(
+            f"{output}: exists and is no readable package; it was not touched",
+            hint="choose another --output, or remove it",
+            code="conflict.output_exists",
+        ) from error
+    raise ConflictError(
+        f"{output}: exists and is no package file; it was not touched",
+        hint="choose another --output, or remove it",
+        code="conflict.output_exists",
+    )
+
+
+def _pack_again(host: Host, options: PackageOptions, reporter: Reporter) -> PackageSummary:
+    """An extracted tree becomes the very file that it came from.
+
+    Raises:
+        DigestMismatchError: An entry was edited.
+        ConfigError: An option would change what is packed.
+    """
+    changed = [
+        f"--{key}"
+        for key in ("name", "version", "author", "description", "license", "parent", "platform")
+        if getattr(options, key) is not None
+    ]
+    if changed or options.quantize != "auto":
+        flags = ", ".join(changed or [f"--quantize {options.quantize}"])
+        raise ConfigError(
+            f"{options.input_dir}: is an extracted package, which is packed again as it is; {flags} cannot apply",
+            hint="leave the option out, use `hyperion version update` for versions, or package the model directory",
+            code="package.already_packed",
+        )
+    with host.packages.open(options.input_dir) as package, host.files.replacing(options.output) as stream:
+        with reporter.stage("Writing", package.manifest.total_bytes, "B") as advance:
+            digest = repack(stream, package, advance)
+        record = parse_document(QuantizationRecord, package.read(QUANTIZATION), f"{package.source}:{QUANTIZATION}")
+        return _summary(package.manifest, record, options.output, digest, stream.tell(), ())
+
+
+def _summary(
+    manifest: Manifest,
+    record: QuantizationRecord,
+    output: Path,
+    digest: str,
+    size_bytes: int,
+    warnings: Sequence[str],
+) -> PackageSummary:
+    return PackageSummary(
+        path=str(output),
+        name=manifest.name,
+        version=manifest.version,
+        digest=digest,
+        size_bytes=size_bytes,
+        requested=record.requested,
+        scheme=record.scheme,
+        reason=record.reason,
+        layers=record.layers,
+        bytes_before=record.bytes_before,
+        bytes_after=record.bytes_after,
+        agreement=record.agreement,
+        agreement_unavailable=record.agreement_unavailable,
+        warnings=tuple(warnings),
+        duration_s=0.0,
+    )

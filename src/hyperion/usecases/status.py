@@ -1,0 +1,76 @@
+"""What is deployed on this host, and how it is, now."""
+
+from __future__ import annotations
+
+from hyperion.domain.command import DeploymentStatus, Pong, Stats, StatsReply, Status, StatusReply
+from hyperion.domain.deployment import Deployment
+from hyperion.domain.document import Document
+from hyperion.errors import HostError, NotFoundError
+from hyperion.ports import Host
+from hyperion.usecases.record import NOT_RUNNING, unexpected
+
+
+class DeploymentFigures(Document):
+    """What a deployment did since its counters began."""
+
+    requests: int
+    latency_p95_ms: float | None
+    """None before the first request."""
+
+
+class HostStatus(Document):
+    """All deployments of this host."""
+
+    supervisor: Pong | None
+    """None where no supervisor runs; then nothing serves, and ``deployments`` says what the ledger wants."""
+    deployments: tuple[DeploymentStatus, ...]
+    figures: dict[str, DeploymentFigures] = {}
+    """By deployment; only of those that serve."""
+
+
+def read_status(host: Host) -> HostStatus:
+    """The state of all deployments, from the supervisor or, where none runs, from the ledger alone."""
+    pong = host.control.ping()
+    if pong is not None:
+        try:
+            reply = host.control.ask(Status())
+        except HostError as error:
+            if error.code != NOT_RUNNING:
+                raise
+        else:
+            if not isinstance(reply, StatusReply):
+                raise unexpected(reply)
+            figures = {
+                item.deployment.name: found
+                for item in reply.deployments
+                if item.serving and (found := _figures(host, item.deployment.name)) is not None
+            }
+            return HostStatus(supervisor=pong, deployments=reply.deployments, figures=figures)
+    recorded = tuple(_recorded_status(host, deployment) for deployment in host.ledger.deployments())
+    return HostStatus(supervisor=None, deployments=recorded)
+
+
+def _figures(host: Host, name: str) -> DeploymentFigures | None:
+    """The deployment's figures; None where it was stopped, or the supervisor ended, since we asked."""
+    try:
+        reply = host.control.ask(Stats(name=name))
+    except (NotFoundError, HostError):
+        return None
+    if not isinstance(reply, StatsReply):
+        return None
+    figures = reply.figures
+    return DeploymentFigures(requests=figures.requests, latency_p95_ms=figures.latency.quantile_ms(0.95))
+
+
+def _recorded_status(host: Host, deployment: Deployment) -> DeploymentStatus:
+    number = deployment.active_revision
+    stopped = deployment.desired_revision is None
+    return DeploymentStatus(
+        deployment=deployment,
+        active=None if number is None else host.ledger.revision(deployment.name, number),
+        serving=False,
+        updating=False,
+        url=None,
+        workers=(),
+        trouble="stopped" if stopped else "no supervisor runs; start one with 'hyperion serve'",
+    )

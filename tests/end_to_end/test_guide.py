@@ -1,0 +1,119 @@
+"""Every command of the deployment guide, pasted top to bottom in examples/guide, succeeds."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+COMMANDS = """
+hyperion package model --input model_dir --output model.hyperion
+hyperion extract model --input model.hyperion --output model_dir
+hyperion verify model --input model.hyperion
+
+hyperion version check model.hyperion
+hyperion version update model.hyperion --major
+hyperion version update model.hyperion --minor
+hyperion version update model.hyperion --patch
+hyperion version compare model_v1.hyperion model_v2.hyperion
+
+hyperion backup model --name current_model --output backup/
+hyperion deploy model --input model.hyperion --config deployment.json
+hyperion verify deployment --model model.hyperion --config verification.json
+hyperion monitor model --model model.hyperion --metrics metrics.json
+
+hyperion rollback model --backup backup/current_model --reason "Performance issues"
+hyperion verify deployment --model backup/current_model
+hyperion log rollback --backup backup/current_model --reason "Performance issues"
+
+hyperion verify integrity model.hyperion
+hyperion verify performance model.hyperion --dataset test_data/
+hyperion verify memory model.hyperion --config memory_config.json
+hyperion verify compatibility model.hyperion --platform target_platform
+
+hyperion monitor performance --model model.hyperion --interval 60
+hyperion monitor resources --model model.hyperion --interval 30
+hyperion monitor errors --model model.hyperion --log errors.log
+"""
+"""The guide's commands in its order, to the letter."""
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Environment of a user's shell with the installed CLI and a state folder of its own; stops all at the end."""
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "HYPERION_HOME": str(tmp_path / "home"),
+    }
+    yield environment
+    subprocess.run(["hyperion", "stop", "--all"], env=environment, check=False, capture_output=True, timeout=60)
+
+
+@pytest.fixture
+def guide(tmp_path: Path, shell: dict[str, str]) -> Path:
+    """A copy of the example folder, prepared as its README says, on a free port."""
+    shutil.copytree(EXAMPLES / "mnist", tmp_path / "examples" / "mnist")
+    folder = tmp_path / "examples" / "guide"
+    shutil.copytree(
+        EXAMPLES / "guide", folder, ignore=shutil.ignore_patterns("*.hyperion", "backup", "metrics.json", "errors.log")
+    )
+    config = json.loads((folder / "deployment.json").read_text())
+    config["serve"]["port"] = free_port()
+    (folder / "deployment.json").write_text(json.dumps(config))
+    prepared = run("./prepare.sh", folder, shell)
+    assert prepared.returncode == 0, prepared.stdout + prepared.stderr
+    return folder
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def run(command: str, folder: Path, shell: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-c", command], cwd=folder, env=shell, capture_output=True, text=True, check=False, timeout=150
+    )
+
+
+def as_pasted(command: str) -> str:
+    """The command as a person would run it, but that endless ones end by themselves, and soon."""
+    if command.startswith("hyperion monitor"):
+        return command.replace("--interval 60", "--interval 1").replace("--interval 30", "--interval 1") + " --count 1"
+    return command
+
+
+@pytest.mark.timeout(600)
+def test_every_command_of_the_guide_succeeds_when_pasted_from_top_to_bottom(guide: Path, shell: dict[str, str]) -> None:
+    failures = []
+    for command in filter(None, COMMANDS.splitlines()):
+        done = run(as_pasted(command), guide, shell)
+        if done.returncode != 0:
+            failures.append(f"$ {command}\nexit code {done.returncode}\n{done.stdout}{done.stderr}")
+
+    assert not failures, "\n\n".join(failures)
+    assert json.loads((guide / "metrics.json").read_text())["deployment"] == "current_model"
+
+
+@pytest.mark.timeout(600)
+def test_packaging_and_extracting_in_the_guides_folder_twice_changes_nothing(
+    guide: Path, shell: dict[str, str]
+) -> None:
+    package, extract = (line for line in COMMANDS.splitlines()[1:3])
+    first = [run(command, guide, shell) for command in (package, extract)]
+    digest = json.loads(run("hyperion inspect model.hyperion --json", guide, shell).stdout)
+    second = [run(command, guide, shell) for command in (package, extract)]
+
+    assert [done.returncode for done in (*first, *second)] == [0, 0, 0, 0], second
+    assert json.loads(run("hyperion inspect model.hyperion --json", guide, shell).stdout) == digest

@@ -1,0 +1,201 @@
+"""The chain of the ledger: whoever changes anything stored is found out."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from tests.fakes.clock import FakeClock
+from tests.fakes.ledger import InMemoryLedger
+from tests.fakes.values import make_draft, make_revision
+
+from hyperion.adapters.ledger import SqliteLedger
+from hyperion.domain.event import START, Event, EventDraft, EventKind
+from hyperion.errors import HyperionError
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXTS,
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(TEXTS, children, max_size=3),
+    max_leaves=6,
+)
+DRAFTS = st.builds(
+    EventDraft,
+    kind=st.sampled_from(EventKind),
+    deployment=st.none() | TEXTS,
+    revision=st.none() | st.integers(0, 1000),
+    actor=TEXTS,
+    data=st.dictionaries(TEXTS, JSON, max_size=3),
+)
+TIMES = st.datetimes(datetime(1970, 1, 2), datetime(9000, 1, 1), timezones=st.just(UTC) | st.timezones())
+
+
+@given(DRAFTS, TIMES)
+def test_an_event_follows_the_head_that_it_was_made_for(draft: EventDraft, at: datetime) -> None:
+    event = draft.after(START, at)
+
+    assert event.follows(START)
+    assert event.at == at
+    assert Event.model_validate_json(event.model_dump_json()) == event
+
+
+@given(DRAFTS, TIMES, st.data())
+def test_a_change_of_any_field_breaks_an_event(draft: EventDraft, at: datetime, data: st.DataObject) -> None:
+    event = draft.after(START, at)
+    field = data.draw(st.sampled_from(sorted(Event.model_fields)))
+    values: dict[str, st.SearchStrategy[Any]] = {
+        "kind": st.sampled_from(EventKind),
+        "deployment": st.none() | TEXTS,
+        "revision": st.none() | st.integers(0, 1000),
+        "actor": TEXTS,
+        "data": st.dictionaries(TEXTS, JSON, max_size=3),
+        "sequence": st.integers(0, 1000),
+        "at": st.just(event.at + timedelta(microseconds=1)),
+        "previous": TEXTS,
+        "hash": TEXTS,
+    }
+    value = data.draw(values[field].filter(lambda value: value != getattr(event, field)))
+
+    assert not event.model_copy(update={field: value}).follows(START)
+
+
+@pytest.fixture(scope="module")
+def rows() -> Iterator[tuple[Path, list[tuple[Any, ...]]]]:
+    """A ledger of six events and its rows."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "ledger.db"
+        with closing(SqliteLedger(path, FakeClock())) as ledger:
+            ledger.create_revision(make_revision(1))
+            for number in range(5):
+                ledger.append(make_draft(revision=number, data={"number": number, "text": "ü"}))
+        with closing(sqlite3.connect(path)) as connection:
+            yield path, connection.execute("SELECT * FROM events").fetchall()
+
+
+def write_rows(path: Path, rows: list[tuple[Any, ...]]) -> None:
+    """Put other rows in the place of those that are stored, as someone would who knows SQLite."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for (trigger,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
+            connection.execute(f"DROP TRIGGER {trigger}")
+        connection.execute("DELETE FROM events")
+        connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def first_broken(path: Path) -> int | None:
+    with closing(SqliteLedger(path, FakeClock())) as ledger:
+        return ledger.first_broken()
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_any_change_of_a_stored_value_is_found(rows: tuple[Path, list[tuple[Any, ...]]], data: st.DataObject) -> None:
+    path, stored = rows
+    index = data.draw(st.integers(0, len(stored) - 1), "row")
+    column = data.draw(st.integers(0, 8), "column")
+    old = stored[index][column]
+    changed: st.SearchStrategy[Any]
+    if column == 0:
+        changed = st.integers(len(stored) + 1, 100)
+    elif isinstance(old, int):
+        changed = st.integers(0, 100)
+    else:
+        position = data.draw(st.integers(0, len(old) - 1), "position")
+        character = st.characters(exclude_categories=["Cs"]) | st.just(" ")
+        changed = character.map(lambda new: old[:position] + new + old[position + 1 :])
+    value = data.draw(changed.filter(lambda new: new != old), "value")
+    row = (*stored[index][:column], value, *stored[index][column + 1 :])
+
+    write_rows(path, [*stored[:index], row, *stored[index + 1 :]])
+
+    assert first_broken(path) is not None
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_a_removed_or_moved_event_is_found(rows: tuple[Path, list[tuple[Any, ...]]], data: st.DataObject) -> None:
+    path, stored = rows
+    index = data.draw(st.integers(0, len(stored) - 2), "row")
+    removed = [*stored[:index], *stored[index + 1 :]]
+    renumbered = [(number, *row[1:]) for number, row in enumerate(removed, start=1)]
+
+    for tampered in (removed, renumbered):
+        write_rows(path, tampered)
+        assert first_broken(path) is not None
+    write_rows(path, stored)
+    assert first_broken(path) is None
+
+
+class LedgersAgree(RuleBasedStateMachine):
+    """Whatever is asked of them, the SQLite ledger and the one in memory answer alike."""
+
+    @initialize()
+    def open(self) -> None:
+        self.folder = TemporaryDirectory()
+        self.clock = FakeClock()
+        self.real = SqliteLedger(Path(self.folder.name) / "ledger.db", self.clock)
+        self.model = InMemoryLedger(self.clock)
+
+    def both(self, method: str, *arguments: Any) -> None:
+        answers = []
+        for ledger in (self.real, self.model):
+            try:
+                answers.append(getattr(ledger, method)(*arguments))
+            except HyperionError as error:
+                answers.append((type(error), error.code))
+        assert answers[0] == answers[1]
+        self.clock.advance(0.5)
+
+    @rule(draft=DRAFTS)
+    def append(self, draft: EventDraft) -> None:
+        self.both("append", draft)
+
+    @rule(name=st.sampled_from("ab"), number=st.integers(0, 4))
+    def create(self, name: str, number: int) -> None:
+        self.both("create_revision", make_revision(number, name))
+
+    @rule(name=st.sampled_from("ab"), number=st.integers(0, 4))
+    def promote(self, name: str, number: int) -> None:
+        self.both("promote", name, number, make_draft(EventKind.ROLLOUT_PROMOTED, name, revision=number))
+
+    @rule(name=st.sampled_from("ab"), number=st.none() | st.integers(0, 4))
+    def abort(self, name: str, number: int | None) -> None:
+        self.both("restore_desired", name, number, make_draft(EventKind.ROLLOUT_ABORTED, name))
+
+    @rule(name=st.sampled_from("ab"))
+    def stop(self, name: str) -> None:
+        self.both("stop", name, make_draft(EventKind.DEPLOYMENT_STOPPED, name))
+
+    @rule()
+    def reopen(self) -> None:
+        self.real.close()
+
+    @invariant()
+    def alike(self) -> None:
+        if not hasattr(self, "real"):
+            return
+        for method in ("deployments", "events", "head", "first_broken"):
+            self.both(method)
+        for name in "ab":
+            self.both("revisions", name)
+
+    def teardown(self) -> None:
+        if hasattr(self, "real"):
+            self.real.close()
+            self.folder.cleanup()
+
+
+TestLedgersAgree = LedgersAgree.TestCase
+TestLedgersAgree.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
