@@ -23,7 +23,7 @@ def measure(rounds: int = 5) -> Result:
     with service() as host:
         package = host.package(write_mlp(host.folder / "v0", "1.0.0", seed=0), "--quantize", "none")
         host.deploy(package, NAME)
-        supervisor = int(host.run("status")["pid"])
+        supervisor = int(host.run("status")["supervisor"]["pid"])
         with _bare_server(package) as (bare, port):
             latencies: dict[str, list[float]] = {"ours": [], "bare": []}
             ways = {

@@ -44,9 +44,7 @@ class DocumentPage(NamedTuple):
 
 DOCUMENTS = (
     DocumentPage("deployment.json", "deployment.json", DeploymentConfig, "You, for `deploy model`."),
-    DocumentPage(
-        "verification.json", "verification.json", VerificationConfig, "You, for `verify deployment`."
-    ),
+    DocumentPage("verification.json", "verification.json", VerificationConfig, "You, for `verify deployment`."),
     DocumentPage("memory_config.json", "memory_config.json", MemoryConfig, "You, for `verify memory`."),
     DocumentPage("hyperion.json", "hyperion.json", ModelCard, "You, in a model directory."),
     DocumentPage("golden/NAME.json", "golden.json", GoldenRequest, "You, beside `golden/NAME.npz`."),
@@ -194,8 +192,10 @@ def _raised() -> dict[tuple[str, str], set[str]]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in classes:
                 given = next((item.value for item in node.keywords if item.arg == "code"), None)
-                code = given.value if isinstance(given, ast.Constant) else classes[node.func.id].code
-                messages = found.setdefault((str(code), node.func.id), set())
+                code = classes[node.func.id].code if given is None else next(_template(given), None)
+                if code is None:
+                    continue  # handed on from elsewhere
+                messages = found.setdefault((code, node.func.id), set())
                 messages.update(_template(node.args[0]) if node.args else ())
     return found
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from hyperion.ports import Host
+    from hyperion.ports import Engine, Host, PackageStore
+    from hyperion.serving.supervisor import SupervisorParts
 
 
 def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
@@ -37,6 +39,8 @@ def open_host(state: Path | None = None) -> Host:
     from hyperion.adapters.inference_client import HttpInferenceClient
     from hyperion.adapters.ledger import SqliteLedger
     from hyperion.adapters.local_store import LocalPackageStore, claim_state
+    from hyperion.adapters.model_directory import ModelDirectories
+    from hyperion.adapters.onnx_graph import OnnxGraphs
     from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
     from hyperion.adapters.package_files import LocalPackages
     from hyperion.adapters.report_store import LocalReportStore
@@ -50,6 +54,8 @@ def open_host(state: Path | None = None) -> Host:
     return Host(
         clock=clock,
         files=files,
+        sources=ModelDirectories(),
+        graphs=OnnxGraphs(),
         engine=OnnxRuntimeEngine(),
         sandbox=ChildSandbox(),
         packages=LocalPackages(),
@@ -62,3 +68,58 @@ def open_host(state: Path | None = None) -> Host:
         inference=HttpInferenceClient(),
         state_dir=root,
     )
+
+
+def supervisor_lock(state: Path | None = None) -> AbstractContextManager[object]:
+    """The lock that the supervisor of a state folder holds; entering raises ConflictError where another has it."""
+    from hyperion.adapters.file_lock import SupervisorLock
+    from hyperion.adapters.state_folder import claim_state
+
+    root = claim_state(state_dir() if state is None else state)
+    return SupervisorLock(root / "run" / "supervisor.lock")
+
+
+def open_supervisor_parts(state: Path | None = None) -> SupervisorParts:
+    """What a supervisor works with; it needs no engine."""
+    from hyperion.adapters.atomic_file import AtomicFiles
+    from hyperion.adapters.control_client import control_path, open_control_folder
+    from hyperion.adapters.host_facts import LocalHostFacts
+    from hyperion.adapters.ledger import SqliteLedger
+    from hyperion.adapters.local_store import LocalPackageStore
+    from hyperion.adapters.package_files import LocalPackages
+    from hyperion.adapters.state_folder import claim_state
+    from hyperion.adapters.system_clock import SystemClock
+    from hyperion.adapters.worker_processes import ExecutedWorkers
+    from hyperion.serving.supervisor import SupervisorParts
+
+    root = claim_state(state_dir() if state is None else state)
+    clock = SystemClock()
+    socket = control_path(root)
+    open_control_folder(socket)
+    return SupervisorParts(
+        ledger=SqliteLedger(root / "ledger.db", clock),
+        store=LocalPackageStore(root, AtomicFiles()),
+        packages=LocalPackages(),
+        launcher=ExecutedWorkers(root),
+        facts=LocalHostFacts(root),
+        clock=clock,
+        control_path=socket,
+        metrics_dir=root / "metrics",
+    )
+
+
+class WorkerParts(NamedTuple):
+    """What a worker works with."""
+
+    engine: Engine
+    store: PackageStore
+
+
+def open_worker_parts(state: Path | None = None) -> WorkerParts:
+    """The engine and the store; nothing else is imported, for a worker's start is waited for."""
+    from hyperion.adapters.atomic_file import AtomicFiles
+    from hyperion.adapters.local_store import LocalPackageStore
+    from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
+
+    root = state_dir() if state is None else state
+    return WorkerParts(OnnxRuntimeEngine(), LocalPackageStore(root, AtomicFiles()))

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
 from tests.end_to_end.shell import Shell, free_port
 from tests.models import write_dataset, write_model_dir
 

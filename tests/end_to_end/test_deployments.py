@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.end_to_end.conftest import Live, write_config
 from tests.end_to_end.shell import ask, eventually, refused, told
 from tests.models import inputs, write_model_dir
@@ -64,11 +63,11 @@ def test_verify_deployment_says_no_beyond_its_limits(live: Live, tmp_path: Path)
     assert "NOT OK" in done.stdout
 
 
-def test_verify_deployment_of_a_package_that_is_not_deployed_ends_with_5(live: Live, tmp_path: Path) -> None:
+def test_a_package_that_is_not_deployed_is_not_verified_nor_monitored(live: Live, tmp_path: Path) -> None:
     source = write_model_dir(tmp_path / "other", seed=9)
     live.shell.ok("package", "model", "--input", source, "--output", tmp_path / "other.hyperion")
 
-    refused(live.shell("verify", "deployment", "--model", tmp_path / "other.hyperion"), 5)
+    refused(live.shell("verify", "deployment", "--model", tmp_path / "other.hyperion"), 1)
     refused(live.shell("monitor", "model", "--model", tmp_path / "other.hyperion", "--metrics", tmp_path / "m.json"), 5)
     assert not (tmp_path / "m.json").exists()
 

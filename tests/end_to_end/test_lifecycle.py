@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from tests.end_to_end.conftest import write_config
 from tests.end_to_end.shell import Shell, answers, ask, eventually, free_port
 from tests.models import write_model_dir

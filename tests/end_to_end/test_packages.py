@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-
 from tests.end_to_end.shell import Shell, refused, told
 from tests.models import mlp, write_model_dir
 
@@ -31,8 +30,8 @@ def test_package_model_says_layers_scheme_sizes_and_digest(workspace: Shell, tmp
 
 def test_package_model_takes_metadata_from_its_options(workspace: Shell, tmp_path: Path) -> None:
     options = {
-        "--name": "renamed", "--version": "2.0.0-rc.1", "--author": "Ada", "--description": "Tests.", "--license": "MIT",
-        "--platform": "linux/amd64", "--quantize": "none", "--parent": "model.hyperion",
+        "--name": "renamed", "--version": "2.0.0-rc.1", "--author": "Ada", "--description": "Tests.",
+        "--license": "MIT", "--platform": "linux/amd64", "--quantize": "none", "--parent": "model.hyperion",
     }  # fmt: skip
     words = [word for pair in options.items() for word in pair]
 
@@ -108,7 +107,9 @@ def test_verify_integrity_says_what_is_wrong_and_where_and_ends_with_1(workspace
 
 
 @pytest.mark.parametrize(
-    ("step", "version"), [("--major", "2.0.0"), ("--minor", "1.1.0"), ("--patch", "1.0.1")], ids=["major", "minor", "patch"]
+    ("step", "version"),
+    [("--major", "2.0.0"), ("--minor", "1.1.0"), ("--patch", "1.0.1")],
+    ids=["major", "minor", "patch"],
 )
 def test_version_update_raises_the_version_in_place(workspace: Shell, package: Path, step: str, version: str) -> None:
     page = workspace.ok("version", "update", package, step, "--message", "Because [bold]\x1b[31m")

@@ -113,12 +113,31 @@ def test_a_figure_that_is_missing_shows_its_reason() -> None:
     assert "1.235" in page
 
 
+def test_a_classifiers_report_has_a_table_by_class_and_a_confusion_matrix() -> None:
+    per_class = {"cat": {"precision": 0.9, "recall": 1.0, "f1": 0.947, "support": 9}}
+    matrix = {"labels": ["cat", "dog"], "counts": [[9, 0], [1, 5]]}
+    macro = {"precision": 0.95, "recall": 0.917}
+
+    page = drawn(report(finding(), macro=macro, per_class=per_class, confusion_matrix=matrix), terminal=False)
+
+    lines = [" ".join(text.split()) for text in page.splitlines()]
+    assert "macro precision 0.95, recall 0.917" in lines
+    assert "class precision recall f1 support" in lines
+    assert "cat 0.9 1 0.947 9" in lines
+    assert "cat 9 ·" in lines
+    assert "dog 1 5" in lines
+
+
 def test_a_full_disk_behind_stdout_is_said() -> None:
     script = "from hyperion.cli.main import main; main()"
 
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-c", script, "completion", "bash"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            [sys.executable, "-c", script, "completion", "bash"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
         )
 
     assert done.returncode == 9

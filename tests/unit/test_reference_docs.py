@@ -6,9 +6,9 @@ import json
 from types import ModuleType
 
 import pytest
-
 from docs import generate
 from docs.generate import DOCUMENTS, REFERENCE, DocumentPage
+
 from hyperion.domain.manifest import Manifest
 from hyperion.format.manifest_json import read_manifest
 from hyperion.format.strict_json import parse_document
@@ -25,7 +25,9 @@ def test_the_page_is_what_the_code_says(name: object) -> None:
 
 
 def test_no_schema_is_left_over() -> None:
-    assert {path.name for path in (REFERENCE / "schemas").iterdir()} == {generate.schema_name(page) for page in DOCUMENTS}
+    assert {path.name for path in (REFERENCE / "schemas").iterdir()} == {
+        generate.schema_name(page) for page in DOCUMENTS
+    }
 
 
 @pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: page.title)

@@ -47,9 +47,11 @@ class AtomicFiles:
             sync_folder(path.parent)
 
     @contextlib.contextmanager
-    def staging(self, path: Path, *, replace: bool = False) -> Iterator[Path]:
+    def staging(self, path: Path, *, replace: bool = False, keep_as: Path | None = None) -> Iterator[Path]:
         """Fill a fresh sibling folder that becomes ``path``; see ports.Files. An empty folder may be in its place."""
-        if not replace:
+        if keep_as is not None:
+            _require_absent(keep_as)
+        elif not replace:
             _require_absent(path)
         with translated(path):
             _sweep(path)
@@ -58,7 +60,10 @@ class AtomicFiles:
                 with _removed_on_failure(temporary, path):
                     yield temporary
                     _sync_tree(temporary)
-                    if replace and os.path.lexists(path):
+                    if keep_as is not None and os.path.lexists(path):
+                        _move_folder(temporary, keep_as)
+                        _exchange(keep_as, path)
+                    elif replace and os.path.lexists(path):
                         _exchange(temporary, path)
                         _remove(temporary)  # what was there before
                     else:

@@ -34,7 +34,7 @@ from hyperion.ports import Array, InferenceJob, InferenceResult, MemoryFigures, 
 
 OUTPUT_TEXT_LIMIT = 2_000
 DEFAULT_LIMITS = SandboxLimits()
-_PREFIX = "job-"
+_PREFIX = "hyperion-job-"
 
 
 class ChildSandbox:
@@ -43,9 +43,9 @@ class ChildSandbox:
     Job and arrays pass through a private folder (0700) that is removed afterwards, whatever happens.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Keep the private folders of jobs in ``folder``; it is made when the first job runs."""
-        self._folder = folder
+    def __init__(self, folder: Path | None = None) -> None:
+        """Keep the private folders of jobs in ``folder``, by default where the system keeps temporary files."""
+        self._folder = folder or Path(tempfile.gettempdir())
 
     def run(self, job: InferenceJob, limits: SandboxLimits = DEFAULT_LIMITS) -> InferenceResult:
         """See ports.Sandbox.run."""

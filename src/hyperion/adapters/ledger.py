@@ -34,7 +34,7 @@ class SqliteLedger:
     """The ledger of one host; implements ports.Ledger.
 
     Each method is one transaction, on disk before it returns. Several processes may write: they take turns.
-    Readers never wait for another process. The file is opened, and made, by the first call. Safe to use from several threads.
+    Readers never wait for another process. The first call opens the file, and makes it. Threads may share a ledger.
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
@@ -130,9 +130,10 @@ class SqliteLedger:
                 sequence: int = row["sequence"]
                 try:
                     event = _event(row)
+                    whole = event.follows(previous) and _row(event) == row
                 except ValueError:  # not JSON, not UTF-8, or not an event
                     return sequence
-                if not event.follows(previous) or _row(event) != row:
+                if not whole:
                     return sequence
                 previous = LedgerHead(sequence=sequence, hash=event.hash)
             return None

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hyperion.adapters.atomic_file import sync_folder, translated
+from hyperion.adapters.state_folder import claim_state
 from hyperion.domain.digest import digest_of, hex_of, short
 from hyperion.domain.manifest import Entry, Manifest
 from hyperion.errors import DigestMismatchError, HostError, NotFoundError
@@ -24,6 +25,8 @@ from hyperion.format.opened import OpenedPackage
 from hyperion.format.package import EntryLocation, PackageReader
 from hyperion.format.verified import check_content, pump_entry
 from hyperion.ports import Files
+
+__all__ = ["LocalPackageStore", "StoredPackage", "claim_state"]
 
 _READ_ONLY = 0o444
 

@@ -14,7 +14,7 @@ from hyperion.domain.tensor import Signature
 from hyperion.errors import ConfigError, HostError, ModelSourceError, NotFoundError, Problem
 from hyperion.format.content import HEAD_BYTES, executable_kind
 from hyperion.format.names import name_fault
-from hyperion.format.strict_json import faulty_document, parse_document, parse_json
+from hyperion.format.strict_json import parse_document, parse_json
 from hyperion.ports import GoldenSource, ModelSource, SourceFile
 
 MODEL = "model.onnx"

@@ -32,7 +32,7 @@ def architecture_bytes(model: ModelProto) -> bytes:
     Raises:
         ModelSourceError: The JSON form would lose something (code ``model_source.lossy``).
     """
-    from google.protobuf import json_format
+    from google.protobuf import json_format  # type: ignore[import-untyped]
 
     serialized = model.SerializeToString(deterministic=True)
     tree = json_format.MessageToDict(model, preserving_proto_field_name=True)
@@ -65,7 +65,9 @@ def parse_architecture(raw: bytes, source: str) -> ModelProto:
             code="package.architecture",
         )  # fmt: skip
     try:
-        return json_format.ParseDict(tree["model"], model_class()())
+        model = model_class()()
+        json_format.ParseDict(tree["model"], model)
+        return model
     except json_format.ParseError as error:
         raise MalformedPackageError(
             f"{source}: describes no ONNX model: {error}", entry=ARCHITECTURE, code="package.architecture"

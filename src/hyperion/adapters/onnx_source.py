@@ -51,7 +51,7 @@ class SourceModel:
         part = np.memmap(
             self.folder / where["location"], dtype=np.uint8, mode="r", offset=int(where["offset"]), shape=(size,)
         )
-        return memoryview(part)
+        return part.data
 
     def array(self, tensor: TensorProto) -> NDArray[Any]:
         """A tensor's values."""
@@ -101,7 +101,7 @@ def read_source(path: Path) -> SourceModel:
 
 def _parse(path: Path) -> ModelProto:
     import onnx
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     try:
         size = path.stat().st_size
@@ -170,10 +170,7 @@ def _hoist_constants(graph: GraphProto) -> None:
             or node.domain not in ("", "ai.onnx")
             or value is None
             or not is_storable(value.data_type)
-            or (
-                value.data_location != EXTERNAL
-                and tensor_bytes(value.data_type, value.dims) <= HOISTED_CONSTANT_BYTES
-            )
+            or (value.data_location != EXTERNAL and tensor_bytes(value.data_type, value.dims) <= HOISTED_CONSTANT_BYTES)
         ):
             kept.append(node)
             continue
@@ -217,7 +214,7 @@ def _make_raw(tensor: TensorProto, source: Path) -> None:
             code="model_source.bad_tensor",
         ) from error
     for field in ("float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
-        tensor.ClearField(field)  # type: ignore[arg-type]
+        tensor.ClearField(field)
     tensor.raw_data = raw
 
 

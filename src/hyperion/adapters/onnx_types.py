@@ -53,7 +53,7 @@ def tensor_bytes(elem_type: int, dims: Sequence[int]) -> int:
 
 
 def stored_as(elem_type: int, dims: Sequence[int]) -> tuple[str, tuple[int, ...]]:
-    """safetensors' dtype and shape for a tensor; what safetensors cannot name is stored as its raw bytes, U8."""
+    """The dtype and shape in which a tensor is stored; what safetensors cannot name is stored as its raw bytes, U8."""
     name = _TYPES[elem_type][2]
     if name is None:
         return "U8", (tensor_bytes(elem_type, dims),)

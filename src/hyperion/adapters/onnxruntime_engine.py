@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 _REFERENCE_KEYS = {"location", "tensor"}
+_DEFAULTS = SessionOptions()
 
 
 class OnnxRuntimeSession:
@@ -79,7 +80,7 @@ class OnnxRuntimeEngine:
 
         return str(onnxruntime.__version__)
 
-    def load(self, package: PackageReader, options: SessionOptions = SessionOptions()) -> Session:
+    def load(self, package: PackageReader, options: SessionOptions = _DEFAULTS) -> Session:
         """Load a package in place; see ports.Engine."""
         model = parse_architecture(package.read(ARCHITECTURE), package.source)
         folder = _Resolver(package).resolve(model)

@@ -48,9 +48,7 @@ def run_session(session: InferenceSession, names: list[str], feeds: Tensors, sou
     import numpy as np
 
     with translated(f"{source}: the engine refused the request", "engine.run_failed"):
-        return {
-            name: np.asarray(value) for name, value in zip(names, session.run(names, dict(feeds)), strict=True)
-        }
+        return {name: np.asarray(value) for name, value in zip(names, session.run(names, dict(feeds)), strict=True)}
 
 
 @contextmanager

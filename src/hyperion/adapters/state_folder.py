@@ -12,7 +12,7 @@ from hyperion.errors import HostError
 _PRIVATE = 0o700
 
 
-def open_state_folder(path: Path) -> Path:
+def claim_state(path: Path) -> Path:
     """Make the state folder where it is missing and demand that it is this user's; returns its absolute path.
 
     Raises:

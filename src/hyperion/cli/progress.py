@@ -74,7 +74,7 @@ class TerminalReporter:
             yield advance
         finally:
             progress.remove_task(task)
-        progress.console.print(f"{clean(title)}: done", style="dim")
+        _print(progress, f"{clean(title)}: done", "dim")
 
     def info(self, message: str) -> None:
         self._say(clean(message), "")
@@ -84,7 +84,7 @@ class TerminalReporter:
 
     def _say(self, message: str, style: str) -> None:
         if self._progress is not None:
-            self._progress.console.print(message, style=style)
+            _print(self._progress, message, style)
         else:
             coloured = style and not os.environ.get("NO_COLOR")
             click.echo(click.style(message, fg=style) if coloured else message, err=True)
@@ -95,6 +95,13 @@ def make_reporter(*, as_json: bool) -> Reporter:
     if as_json:
         return LineReporter(quiet=True)
     return TerminalReporter() if sys.stderr.isatty() else LineReporter()
+
+
+def _print(progress: Progress, message: str, style: str) -> None:
+    """A line above the bars."""
+    from rich.text import Text
+
+    progress.console.print(Text(message, style))  # a style given to print() would colour the bars too
 
 
 def _ignore(_amount: int) -> None:

@@ -30,7 +30,7 @@ PLAIN_WIDTH = 10_000
 
 
 def answer(value: T, as_json: bool, show: Callable[[Console, T], None], **verdict: bool) -> None:
-    """Print a command's answer on stdout: as JSON, with ``verdict`` first where there is one, or as ``show`` draws it."""
+    """Print an answer on stdout: as JSON, with ``verdict`` first where there is one, or as ``show`` draws it."""
     if as_json:
         data = plain_data(value)
         emit(json.dumps({**verdict, **data} if verdict else data, indent=2) + "\n")

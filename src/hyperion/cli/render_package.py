@@ -10,6 +10,7 @@ from hyperion.cli.text import bytes_for_people
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from hyperion.domain.platform import PlatformProfile
     from hyperion.domain.scheme import Agreement
     from hyperion.usecases.extract import ExtractSummary
     from hyperion.usecases.package import PackageSummary
@@ -58,3 +59,20 @@ def show_extracted(console: Console, summary: ExtractSummary) -> None:
     )
     pairs(console, rows)
     line(console, f"extracted {summary.name} {summary.version} to {summary.output}", "bold green")
+
+
+def show_platform(console: Console, profile: PlatformProfile) -> None:
+    """A platform profile; operators by their number."""
+    opsets = ", ".join(f"{domain} {version}" for domain, version in sorted((profile.opsets or {}).items()))
+    rows = (
+        ("  cores", profile.cores),
+        ("  memory", None if profile.memory_bytes is None else bytes_for_people(profile.memory_bytes)),
+        ("  disk free", None if profile.disk_free_bytes is None else bytes_for_people(profile.disk_free_bytes)),
+        ("  engine", profile.engine_version and f"onnxruntime {profile.engine_version}"),
+        ("  opsets", opsets),
+        ("  operators", None if profile.operators is None else len(profile.operators)),
+        ("  cpu features", " ".join(profile.cpu_features or ())),
+        ("  probed at", profile.probed_at),
+    )
+    pairs(console, rows)
+    line(console, profile.name, "bold")

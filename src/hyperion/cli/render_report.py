@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hyperion.domain.finding import Finding, Report
 
 STYLES = {"passed": "green", "failed": "bold red", "warned": "yellow", "skipped": "dim", "manual": "cyan"}
+TABLES = ("per_class", "confusion_matrix")
 MAX_MATRIX_CLASSES = 24
 """A larger confusion matrix is for programs (--json), not for eyes."""
 
@@ -59,20 +60,16 @@ def show_verdict(console: Console, report: Report) -> None:
 
 
 def show_figures(console: Console, figures: Mapping[str, Any], unavailable: Mapping[str, str]) -> None:
-    """Single figures in two columns, then tables; a figure that could not be had with its reason."""
-    single = {name: value for name, value in figures.items() if not isinstance(value, (dict, list))}
-    if single:
+    """Figures in two columns, one that could not be had with its reason; then the tables of a classifier."""
+    tables = {name: value for name, value in figures.items() if name in TABLES and value}
+    rows = [(f"  {name}", figure(name, value, unavailable)) for name, value in figures.items() if name not in tables]
+    if rows:
         line(console, "")
-        pairs(console, ((f"  {name}", figure(name, value, unavailable)) for name, value in single.items()))
-    for name, value in figures.items():
-        if name == "confusion_matrix" and isinstance(value, dict):
-            show_confusion(console, value["labels"], value["counts"])
-        elif name == "per_class" and isinstance(value, dict):
-            show_per_class(console, value)
-        elif isinstance(value, dict) and value:
-            line(console, "")
-            line(console, name, "bold")
-            pairs(console, ((f"  {key}", _nested(key, item)) for key, item in value.items()))
+        pairs(console, rows)
+    if per_class := tables.get("per_class"):
+        show_per_class(console, per_class)
+    if matrix := tables.get("confusion_matrix"):
+        show_confusion(console, matrix["labels"], matrix["counts"])
     line(console, "")
 
 
@@ -80,6 +77,10 @@ def figure(name: str, value: object, unavailable: Mapping[str, str]) -> str:
     """One figure for people, with the unit that its name says; where it is null, why."""
     if value is None:
         return f"- ({unavailable[name]})" if name in unavailable else "-"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {figure(name, item, {})}" for key, item in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(str(item) for item in value)
     if name.endswith("_bytes") and isinstance(value, (int, float)):
         return bytes_for_people(value)
     return number(value, digits=4)
@@ -114,11 +115,3 @@ def _shade(diagonal: bool, count: int) -> str:
     if not count:
         return "dim"
     return "green" if diagonal else "red"
-
-
-def _nested(name: str, value: object) -> str:
-    if isinstance(value, Mapping):
-        return "  ".join(f"{key} {figure(key, item, {})}" for key, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(str(item) for item in value)
-    return figure(name, value, {})

@@ -13,8 +13,6 @@ from hyperion.domain.document import Document, JsonValue
 
 GENESIS = "sha256:" + "0" * 64
 """What the first event names as the hash before it."""
-
-
 LARGEST_NUMBER = 2**53 - 1
 """RFC 8785 writes whole numbers without a fraction, and forbids integers beyond this."""
 

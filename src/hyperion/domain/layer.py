@@ -74,7 +74,7 @@ def repeated_scope(uses: Sequence[WeightUse]) -> str | None:
     sizes: dict[str, int] = {}
     numbers: dict[str, set[int]] = {}
     for use in uses:
-        for scope, number in _numbered_scopes(use):
+        for scope, number in _numbered_scopes(use).items():
             sizes[scope] = sizes.get(scope, 0) + use.size_bytes
             numbers.setdefault(scope, set()).add(number)
     repeated = [scope for scope, found in numbers.items() if len(found) > 1]
@@ -82,15 +82,15 @@ def repeated_scope(uses: Sequence[WeightUse]) -> str | None:
     return max(repeated, key=lambda scope: (sizes[scope], -len(scope), scope), default=None)
 
 
-def _numbered_scopes(use: WeightUse) -> dict[tuple[str, int], None]:
+def _numbered_scopes(use: WeightUse) -> dict[str, int]:
     """``encoder.layer.0.query.weight`` → (``encoder.layer``, 0); the last component is a leaf, not a scope."""
-    found: dict[tuple[str, int], None] = {}
+    found: dict[str, int] = {}
     for text in (use.name, use.node):
         parts = [part for part in _SEPARATOR.split(text) if part]
         for index, part in enumerate(parts[:-1]):
             head, number = _numbered(part)
             if number is not None:
-                found[".".join([*parts[:index], head] if head else parts[:index]), number] = None
+                found.setdefault(".".join([*parts[:index], head] if head else parts[:index]), number)
     return found
 
 
@@ -105,7 +105,7 @@ def _numbered(part: str) -> tuple[str, int | None]:
 
 
 def _by_block(uses: Sequence[WeightUse], scope: str) -> list[_Group]:
-    numbers = [dict(_numbered_scopes(use)).get(scope) for use in uses]
+    numbers = [_numbered_scopes(use).get(scope) for use in uses]
     first = next(index for index, number in enumerate(numbers) if number is not None)
     last = max(index for index, number in enumerate(numbers) if number is not None)
     blocks: dict[int, _Group] = {}

@@ -126,8 +126,8 @@ def tolerance_for(error: float) -> float:
     if error <= 0 or not math.isfinite(error):
         return 0.0
     doubled = 2 * error
-    unit = 10.0 ** (math.floor(math.log10(doubled)) - 1)
-    return float(f"{math.ceil(doubled / unit - 1e-9) * unit:.3g}")
+    digits = 1 - math.floor(math.log10(doubled))
+    return float(f"{math.ceil(doubled * 10.0**digits - 1e-9)}e{-digits}")
 
 
 __all__ = [

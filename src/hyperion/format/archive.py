@@ -127,19 +127,14 @@ class ArchiveReader(OpenedPackage):
             raise _malformed(f"{source}: {size} bytes are too few for a package", "truncated")
         end = self._file.read_at(size - END_BYTES, END_BYTES)
         count, offset, length = read_end(end)
-        if end != end_records(count, offset, length):
+        if offset + length + END_BYTES != size or end != end_records(count, offset, length):
             raise _malformed(
-                f"{source}: the last {END_BYTES} bytes are not the end of a Hyperion package: "
-                "it is cut off, has something appended, or is something else",
+                f"{source}: the last {END_BYTES} bytes are not the end of a Hyperion package of {size} bytes: "
+                "it is cut off, has something added, or is something else",
                 "truncated",
             )
         if count == 0 or count > MAX_ENTRIES or length > MAX_DIRECTORY_BYTES:
             raise _malformed(f"{source}: claims {count} entries in a directory of {length} bytes", "too_large")
-        if offset + length + END_BYTES != size:
-            raise _malformed(
-                f"{source}: expected {offset + length + END_BYTES} bytes, found {size}: it is cut off or was added to",
-                "truncated",
-            )
         return offset, self._file.read_at(offset, length), count
 
     def _check_local_header(self, record: EntryRecord, offset: int, directory_offset: int, source: str) -> None:

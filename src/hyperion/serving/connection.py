@@ -183,6 +183,7 @@ class Connection(HttpToolsProtocol):
         self.head_bytes = 0
         self.cycle.scope["received_ns"] = time.perf_counter_ns()  # type: ignore[typeddict-unknown-key]
         self.cycle.more_body = False
+        self.cycle.message_event.set()
         if self.waiting is not None:
             cycle, app = self.waiting
             self.waiting = None

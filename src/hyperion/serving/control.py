@@ -99,7 +99,7 @@ class ControlServer:
             return await self._handle(_parse_request(line), tell)
         except HyperionError as error:
             return refusal(error)
-        except Exception as error:  # the process edge
+        except Exception as error:  # noqa: BLE001  (the process edge)
             _log.exception("a command failed")
             return refusal(HyperionError(f"the supervisor failed: {type(error).__name__}: {error}", code="internal"))
 

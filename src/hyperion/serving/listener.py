@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 
 from hyperion.domain.config import Serve
@@ -19,7 +18,7 @@ def require_guarded(serve: Serve) -> None:
     Raises:
         ConfigError: Code ``config.insecure_host``.
     """
-    if serve.insecure or is_loopback(serve.host):
+    if serve.insecure or serve.is_loopback:
         return
     raise ConfigError(
         f"serve.host is {serve.host!r}: anyone who reaches this host could use the model, for there are no keys yet",
@@ -27,14 +26,6 @@ def require_guarded(serve: Serve) -> None:
         hint="serve on 127.0.0.1 behind a proxy that authenticates, or say serve.insecure or --insecure",
         code="config.insecure_host",
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the address; a name other than localhost counts as reachable."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def open_listener(serve: Serve) -> socket.socket:

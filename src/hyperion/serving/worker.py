@@ -23,8 +23,8 @@ from hyperion.serving.application import Application
 from hyperion.serving.channel import (
     CHANNEL_VERSION,
     LINE_LIMIT,
-    AcceptTraffic,
     Accepting,
+    AcceptTraffic,
     CannotServe,
     Drained,
     Gated,
@@ -71,7 +71,7 @@ async def run_worker(engine: Engine, store: PackageStore, control: socket.socket
         await worker.load(engine, store)
         await worker.serve(reader)
     except HyperionError as error:
-        log.event("worker.failed", error.message, level="error", **{"code": error.code})
+        log.event("worker.failed", error.message, level="error", code=error.code)
         return await _refuse(writer, error.message)
     except ConnectionError:
         return 0  # the supervisor is gone, and we had nothing to finish

@@ -73,13 +73,14 @@ class WorkerLink:
             self._deadline = None
 
     async def _live(self) -> None:
-        exited = self._loop.create_future()
-        self._loop.add_reader(self.process.exit_fd, lambda: exited.done() or exited.set_result(None))
+        exited = asyncio.Event()
+        self._loop.add_reader(self.process.exit_fd, exited.set)
         try:
             reader, self._writer = await asyncio.open_unix_connection(sock=self.process.control, limit=LINE_LIMIT)
             self._writer.writelines(self._unsent)
             listening = asyncio.create_task(self._listen(reader))
-            await exited
+            await exited.wait()
+            self._loop.remove_reader(self.process.exit_fd)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(listening, LAST_WORDS_S)
         finally:

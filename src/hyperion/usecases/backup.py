@@ -12,7 +12,7 @@ from hyperion.domain.deployment import Deployment, Revision, find_deployment
 from hyperion.domain.document import Document
 from hyperion.domain.event import EventDraft, EventKind
 from hyperion.domain.gate import decide
-from hyperion.errors import ConfigError, ConflictError, HostError, HyperionError, NotFoundError
+from hyperion.errors import ConfigError, ConflictError, HostError, HyperionError, NotFoundError, PackageError
 from hyperion.ports import Host, Reporter
 from hyperion.usecases.config import load_config
 from hyperion.usecases.record import record_event
@@ -157,15 +157,14 @@ def _holds(host: Host, folder: Path, found: Backup, revision: Revision, reporter
 
 def _fill(host: Host, folder: Path, backup: Backup, config: DeploymentConfig, reporter: Reporter) -> None:
     package_path = folder / PACKAGE_FILE
-    with reporter.stage(f"Copy {backup.model} {backup.version}"):
-        host.store.export(backup.digest, package_path)
+    try:
+        with reporter.stage(f"Copy {backup.model} {backup.version}"):
+            host.store.export(backup.digest, package_path)
+    except PackageError as error:
+        raise _not_proven(backup, error.message) from error
     fault = _fault(host, package_path, backup.digest, reporter)
     if fault is not None:
-        raise HostError(
-            f"the copy of {backup.model} {backup.version} is not what the store was to give: {fault}",
-            hint="the store or the disk is damaged; 'hyperion verify deployment' says whether it still serves well",
-            code="backup.not_proven",
-        )
+        raise _not_proven(backup, fault)
     # Backups are read by people and by 'deploy model --config': aliases as written, keys without a value left out.
     for name, document in ((CONFIG_FILE, config), (BACKUP_FILE, backup)):
         text = document.model_dump_json(indent=2, by_alias=True, exclude_none=True)
@@ -173,15 +172,23 @@ def _fill(host: Host, folder: Path, backup: Backup, config: DeploymentConfig, re
             stream.write(text.encode() + b"\n")
 
 
+def _not_proven(backup: Backup, fault: str) -> HostError:
+    return HostError(
+        f"{backup.model} {backup.version} cannot be copied from the store as it was admitted: {fault}",
+        hint="the store or the disk is damaged; deploy the package again from its file, then back it up",
+        code="backup.not_proven",
+    )
+
+
 def _fault(host: Host, package_path: Path, digest: str, reporter: Reporter) -> str | None:
     """What is wrong with a package file that should have this digest; None where every byte is right."""
-    decision = decide(check_integrity(host, package_path, reporter))
-    if not decision.allowed:
-        return decision.denied_by[0].reason or decision.denied_by[0].summary
     try:
+        decision = decide(check_integrity(host, package_path, reporter))
+        if not decision.allowed:
+            return decision.denied_by[0].reason or decision.denied_by[0].summary
         with host.packages.open(package_path) as package:
             return None if package.digest == digest else f"expected {digest}, found {package.digest}"
-    except HyperionError as error:
+    except (NotFoundError, PackageError) as error:
         return error.message
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 
 from hyperion.domain.finding import Finding, Outcome
-from hyperion.domain.manifest import EngineRequirement, Manifest
+from hyperion.domain.manifest import QUANTIZATION, EngineRequirement, Manifest
 from hyperion.domain.platform import PlatformProfile
 from hyperion.domain.scheme import VNNI_FEATURES, QuantizationRecord
-from hyperion.domain.version import Version
-from hyperion.errors import ConfigError
+from hyperion.format.package import PackageReader
+from hyperion.format.strict_json import parse_document
+from hyperion.ports import Host
 
 SUPPORTED = ("linux/amd64", "linux/arm64")
 """Platforms that Hyperion serves on: those with builds of the engine and the kernel interfaces that it uses."""
@@ -54,9 +55,7 @@ def check_compatibility(
     )
 
 
-def _finding(
-    check: str, outcome: Outcome, summary: str, reason: str | None = None, hint: str | None = None
-) -> Finding:
+def _finding(check: str, outcome: Outcome, summary: str, reason: str | None = None, hint: str | None = None) -> Finding:
     return Finding(check=f"compatibility.{check}", outcome=outcome, summary=summary, reason=reason, hint=hint)
 
 
@@ -79,15 +78,18 @@ def _platform(manifest: Manifest, profile: PlatformProfile) -> Finding:
 def _engine_version(engine: EngineRequirement, profile: PlatformProfile) -> Finding:
     if profile.engine_version is None:
         return _skipped("engine_version", "version of the engine is")
-    try:
-        too_old = Version.parse(profile.engine_version).precedes(Version.parse(engine.minimum_version))
-    except ConfigError as error:
-        return _finding("engine_version", Outcome.SKIPPED, "versions cannot be compared", error.message)
+    too_old = _release(profile.engine_version) < _release(engine.minimum_version)
     if too_old:
         reason = f"expected {engine.name} {engine.minimum_version} or later, found {profile.engine_version}"
         hint = f"pip install '{engine.name}>={engine.minimum_version}' on the target"
         return _finding("engine_version", Outcome.FAILED, "the engine is too old", reason, hint)
     return _finding("engine_version", Outcome.PASSED, f"{engine.name} {profile.engine_version} is recent enough")
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """The numbers of an engine's version, which need not be SemVer: ``1.23`` → (1, 23)."""
+    found = re.match(r"\d+(\.\d+)*", version)
+    return tuple(int(number) for number in found.group().split(".")) if found else ()
 
 
 def _opsets(engine: EngineRequirement, profile: PlatformProfile) -> Finding:
@@ -149,3 +151,26 @@ def _domain(name: str) -> str:
 def _qualified(operator: str) -> str:
     domain, _, name = operator.rpartition("::")
     return f"{_domain(domain)}::{name}"
+
+
+def local_profile(host: Host) -> PlatformProfile:
+    """This host with its engine, as a profile."""
+    return host.facts.platform().model_copy(
+        update={
+            "engine_version": host.engine.version(),
+            "opsets": dict(sorted(host.engine.opsets().items())),
+            "operators": tuple(sorted(host.engine.operators())),
+        }
+    )
+
+
+def quantization_of(package: PackageReader) -> QuantizationRecord | None:
+    """The package's config/quantization.json, None where it has none.
+
+    Raises:
+        ConfigError: It is no such document.
+        DigestMismatchError: Its bytes are not those that the manifest names.
+    """
+    if QUANTIZATION not in package.names():
+        return None
+    return parse_document(QuantizationRecord, package.read(QUANTIZATION), f"{package.source}:{QUANTIZATION}")

@@ -31,9 +31,7 @@ def measure_memory(
         requests = (sample_request(package, config.batch_size),)
     except (NoRequestError, PackageError, ConfigError) as error:
         refusal = str(error)
-    job = InferenceJob(
-        path, requests, repeats=config.runs, threads=config.threads, keep_outputs=False, unload=True
-    )
+    job = InferenceJob(path, requests, repeats=config.runs, threads=config.threads, keep_outputs=False, unload=True)
     with reporter.stage("Load and run the model in a child"):
         try:
             result = host.sandbox.run(job, sandbox_limits(package, config.timeout_s))
@@ -94,4 +92,6 @@ def _add_figures(measurement: Measurement, memory: MemoryFigures, config: Memory
         measurement.set(f"{name}_bytes", size, "the session was not dropped")
         if size is not None:
             check = f"memory.{name}"
-            measurement.findings.append(budget_finding(check, f"{name.replace('_', ' ')} memory", size, config.budget_mb))
+            measurement.findings.append(
+                budget_finding(check, f"{name.replace('_', ' ')} memory", size, config.budget_mb)
+            )

@@ -168,7 +168,11 @@ def _compare(golden: Golden, result: InferenceResult, index: int) -> Comparison:
 def _golden_finding(golden: Sequence[Golden], compared: Sequence[Comparison]) -> Finding:
     faults = [f"{request.name}: {c.fault}" for request, c in zip(golden, compared, strict=True) if c.fault is not None]
     errors = [c.largest_error for c in compared if c.largest_error is not None]
-    measured: dict[str, JsonValue] = {"requests": len(golden), "wrong": len(faults), "largest_error": max(errors) if errors else None}
+    measured: dict[str, JsonValue] = {
+        "requests": len(golden),
+        "wrong": len(faults),
+        "largest_error": max(errors) if errors else None,
+    }
     if faults:
         return Finding(
             check=GOLDEN,

@@ -153,7 +153,7 @@ def _add_resources(
 ) -> None:
     measurement.set("memory_peak_bytes", result.memory.peak)
     measurement.set("memory_steady_bytes", result.memory.steady)
-    measurement.set("disk_bytes", host.facts.disk_usage(path if path.exists() else Path(package.source)))
+    measurement.set("disk_bytes", host.facts.disk_usage(path))
     measurement.set("storage_read_bytes", result.read_bytes, "the kernel does not say (/proc/PID/io)")
     measurement.set("major_faults", result.major_faults, "the kernel does not say")
     measurement.set("network_bytes", None, "the model ran in a child, without a network")

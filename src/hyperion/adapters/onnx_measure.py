@@ -1,0 +1,125 @@
+"""Measuring forms of a model against the float one, in the engine itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hyperion.adapters.onnx_samples import Samples, collect_samples, rows_of
+from hyperion.adapters.onnx_source import SourceModel
+from hyperion.adapters.onnxruntime_session import make_session, run_session
+from hyperion.domain.scheme import Agreement, rounded
+from hyperion.domain.tensor import Signature, TensorSpec
+from hyperion.ports import Array, GoldenSource, SessionOptions
+from hyperion.quantization.agreement import Likeness, compare_rows
+from hyperion.verification.golden import Golden, compare
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+    from onnxruntime import InferenceSession
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One form of a model against the float one.
+
+    Attributes:
+        agreement: None where nothing could be compared.
+        error: Relative error of the compared output.
+        unmet: What differs in golden requests whose tolerances a person wrote, by name.
+    """
+
+    agreement: Agreement | None
+    error: float
+    unmet: Mapping[str, str]
+
+
+class FormMeasure:
+    """Compares forms of one model on the same inputs."""
+
+    def __init__(self, source: SourceModel, signature: Signature, golden: Sequence[GoldenSource], path: str) -> None:
+        self._folder = source.folder
+        self._signature = signature
+        self._golden = golden
+        self._path = path
+        self._names = [spec.name for spec in signature.outputs]
+        session = self._session(source.model)
+        self.samples: Samples = collect_samples(
+            source.model, signature, golden, lambda feeds: run_session(session, self._names, feeds, path)
+        )
+        self._float_golden = {
+            request.name: run_session(session, self._names, request.inputs, path) for request in golden
+        }
+        # What the float model does not meet either says nothing about a scheme; packaging warns of it anyway.
+        self._binding = tuple(
+            request
+            for request in self.recorded()
+            if request.explicit and compare(_as_golden(request), self._float_golden[request.name]).ok
+        )
+
+    def recorded(self) -> tuple[GoldenSource, ...]:
+        """The golden requests; one without expected outputs gets the float model's."""
+        return tuple(
+            request
+            if request.outputs
+            else GoldenSource(
+                request.name, request.inputs, self._float_golden[request.name], request.request, request.explicit
+            )
+            for request in self._golden
+        )
+
+    def compared_output(self) -> TensorSpec | None:
+        """The class scores, or the first floating-point output that is compared."""
+        floats = [spec for spec in self._signature.outputs if spec.dtype.startswith("float")]
+        return self._signature.class_output() or (floats[0] if floats else None)
+
+    def measure(self, model: ModelProto) -> Measured:
+        """Load a form and compare it.
+
+        Raises:
+            EngineError: The engine refuses it.
+        """
+        session = self._session(model)
+        output = self.compared_output()
+        total, golden_rows = Likeness(), 0
+        if output is not None:
+            classes = self._signature.class_output() is not None
+            for index, (feeds, answer) in enumerate(zip(self.samples.feeds, self.samples.answers, strict=True)):
+                found = run_session(session, [output.name], feeds, self._path)
+                total += compare_rows(answer[output.name], found[output.name], classes=classes)
+                golden_rows += rows_of(feeds) if index < self.samples.golden else 0
+        return Measured(self._agreement(output, total, golden_rows), total.error, self._unmet(session))
+
+    def golden_answers(self, model: ModelProto) -> dict[str, dict[str, Array]]:
+        """What a form answers to the golden requests, by name."""
+        session = self._session(model)
+        return {request.name: run_session(session, self._names, request.inputs, self._path) for request in self._golden}
+
+    def _agreement(self, output: TensorSpec | None, total: Likeness, golden_rows: int) -> Agreement | None:
+        if output is None or not total.rows:
+            return None
+        classes = self._signature.class_output() is not None
+        return Agreement(
+            measure="top1" if classes else "cosine",
+            value=max(-1.0, min(1.0, rounded(total.value))),
+            output=output.name,
+            rows=total.rows,
+            golden_rows=min(golden_rows, total.rows),
+        )
+
+    def _unmet(self, session: InferenceSession) -> dict[str, str]:
+        found = {}
+        for request in self._binding:
+            answer = run_session(session, self._names, request.inputs, self._path)
+            comparison = compare(_as_golden(request), answer)
+            if comparison.fault is not None:
+                found[request.name] = comparison.fault
+        return found
+
+    def _session(self, model: ModelProto) -> InferenceSession:
+        return make_session(model.SerializeToString(), self._folder, SessionOptions(), self._path)
+
+
+def _as_golden(request: GoldenSource) -> Golden:
+    return Golden(request.name, request.request, request.inputs, request.outputs)

@@ -1,0 +1,92 @@
+"""``inspect``: what is in a package, from its manifest and its small documents; weights are not read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hyperion.domain.document import Digest, Document
+from hyperion.domain.manifest import QUANTIZATION, EngineRequirement, Entry, HistoryLine, Layer, Parent
+from hyperion.domain.scheme import QuantizationRecord
+from hyperion.domain.tensor import Signature
+from hyperion.errors import ConfigError, MalformedPackageError
+from hyperion.format.package import PackageReader
+from hyperion.format.strict_json import parse_document
+from hyperion.ports import Host
+from hyperion.verification.golden import golden_names
+
+
+class PackageOverview(Document):
+    """What a package says of itself."""
+
+    path: str
+    digest: Digest
+    format_version: int
+    name: str
+    version: str
+    description: str
+    author: str
+    license: str
+    tags: tuple[str, ...]
+    platform: str | None
+    signature: Signature
+    engine: EngineRequirement
+    layers: tuple[Layer, ...]
+    quantization: QuantizationRecord | None
+    """None where the package holds no config/quantization.json."""
+    golden: tuple[str, ...]
+    """Names of the golden requests."""
+    entries: dict[str, Entry]
+    total_bytes: int
+    weights_bytes: int
+    parent: Parent | None
+    history: tuple[HistoryLine, ...]
+    annotations: dict[str, str]
+
+
+def inspect_package(host: Host, path: Path) -> PackageOverview:
+    """Look into a package file or directory.
+
+    Raises:
+        NotFoundError: Nothing is there.
+        PackageError: It is no package, or a broken one.
+    """
+    with host.packages.open(path) as package:
+        manifest = package.manifest
+        return PackageOverview(
+            path=str(path),
+            digest=package.digest,
+            format_version=manifest.format_version,
+            name=manifest.name,
+            version=manifest.version,
+            description=manifest.description,
+            author=manifest.author,
+            license=manifest.license,
+            tags=manifest.tags,
+            platform=manifest.platform,
+            signature=manifest.signature,
+            engine=manifest.engine,
+            layers=manifest.layers,
+            quantization=read_quantization(package),
+            golden=golden_names(package),
+            entries=manifest.entries,
+            total_bytes=manifest.total_bytes,
+            weights_bytes=manifest.weights_bytes,
+            parent=manifest.parent,
+            history=manifest.history,
+            annotations=manifest.annotations,
+        )
+
+
+def read_quantization(package: PackageReader) -> QuantizationRecord | None:
+    """The package's config/quantization.json; None where it has none.
+
+    Raises:
+        MalformedPackageError: It is not what Hyperion writes (code ``package.quantization``).
+        DigestMismatchError: It was edited.
+    """
+    if QUANTIZATION not in package.manifest.entries:
+        return None
+    try:
+        return parse_document(QuantizationRecord, package.read(QUANTIZATION), f"{package.source}: {QUANTIZATION}")
+    except ConfigError as error:
+        raise MalformedPackageError(error.message, entry=QUANTIZATION, code="package.quantization") from error

@@ -1,0 +1,166 @@
+"""The pre-deployment checklist of the guide, item by item, in its order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hyperion.domain.config import DeploymentConfig
+from hyperion.domain.deployment import Revision
+from hyperion.domain.finding import Finding, Outcome, Report, Subject
+from hyperion.domain.metrics import percentile
+from hyperion.domain.platform import PlatformProfile
+from hyperion.errors import ConfigError, NotFoundError, PackageError
+from hyperion.format.package import PackageReader
+from hyperion.ports import Host, InferenceResult, Reporter
+from hyperion.verification.compatibility import check_compatibility, local_profile, quantization_of
+from hyperion.verification.integrity import check_integrity
+from hyperion.verification.model import Trial, check_configs, examine
+from hyperion.verification.plan_environment import check_environment
+from hyperion.verification.plan_record import check_records
+
+MIB = 1024**2
+REPEATS, WARMUP = 5, 1
+
+
+def check_plan(
+    host: Host,
+    path: Path,
+    package: PackageReader,
+    config: DeploymentConfig,
+    active: Revision | None,
+    reporter: Reporter,
+) -> Report:
+    """Model verification, environment preparation, deployment plan.
+
+    Args:
+        host: This host.
+        path: Where the package lies.
+        package: The same, opened.
+        config: Complete.
+        active: What the deployment serves now, None where nothing.
+        reporter: Where progress goes.
+
+    Returns:
+        A report of kind ``checklist``. Items that only a person can answer are ``manual`` and name the field of
+        deployment.json that records the answer.
+
+    Raises:
+        HostError: No child can be started.
+    """
+    integrity = check_integrity(host, path, reporter)
+    if any(finding.outcome is Outcome.FAILED for finding in integrity):
+        model: tuple[Finding, ...] = ()
+    else:
+        model = _check_model(host, path, package, config, active, reporter)
+    profile = local_profile(host)
+    findings = (
+        *integrity,
+        *model,
+        *check_environment(host, package, config, active, profile, _requirements(package, profile)),
+        *check_records(host, config, active),
+    )
+    return Report(
+        kind="checklist",
+        subject=Subject(
+            name=package.manifest.name,
+            version=package.manifest.version,
+            digest=package.digest,
+            source=str(path),
+        ),
+        created_at=host.clock.now(),
+        findings=findings,
+    )
+
+
+def _check_model(
+    host: Host,
+    path: Path,
+    package: PackageReader,
+    config: DeploymentConfig,
+    active: Revision | None,
+    reporter: Reporter,
+) -> tuple[Finding, ...]:
+    trial = Trial(repeats=REPEATS, warmup=WARMUP, threads=config.threads)
+    examined = examine(host, path, package, reporter, trial)
+    return (
+        check_configs(package),
+        _version_compatibility(host, package, active),
+        *examined.findings,
+        _performance(examined.result),
+        _memory(host, config, examined.result),
+    )
+
+
+def _version_compatibility(host: Host, package: PackageReader, active: Revision | None) -> Finding:
+    """Whether clients of the active revision can go on as they are."""
+    check = "plan.version_compatibility"
+    version = package.manifest.version
+    if active is None:
+        return Finding(check=check, outcome=Outcome.PASSED, summary=f"{version} is the deployment's first version")
+    step = f"{active.version} → {version}"
+    try:
+        with host.store.open(active.digest) as serving:
+            before = serving.manifest.signature
+    except (PackageError, ConfigError, NotFoundError) as error:
+        return Finding(check=check, outcome=Outcome.SKIPPED, summary=step, reason=error.message)
+    if before != package.manifest.signature:
+        return Finding(
+            check=check,
+            outcome=Outcome.WARNED,
+            summary=f"{step} changes the signature",
+            reason="inputs, outputs or labels differ from those of the active revision: its clients may fail",
+            hint="'hyperion version compare' shows the difference; tell the clients before you go on",
+        )
+    return Finding(check=check, outcome=Outcome.PASSED, summary=f"{step} keeps the signature")
+
+
+def _performance(result: InferenceResult | None) -> Finding:
+    check = "plan.performance"
+    if result is None or not result.latencies_ms:
+        return Finding(
+            check=check, outcome=Outcome.SKIPPED, summary="speed is unknown", reason="no request ran in the child"
+        )
+    p50, p95 = percentile(result.latencies_ms, 0.5), percentile(result.latencies_ms, 0.95)
+    return Finding(
+        check=check,
+        outcome=Outcome.PASSED,
+        summary=f"a request takes {p50:.2f} ms (median), {p95:.2f} ms (p95) in a child",
+        measured={"p50_ms": p50, "p95_ms": p95, "runs": len(result.latencies_ms)},
+    )
+
+
+def _memory(host: Host, config: DeploymentConfig, result: InferenceResult | None) -> Finding:
+    check = "plan.memory"
+    if result is None:
+        return Finding(
+            check=check,
+            outcome=Outcome.SKIPPED,
+            summary="memory is unknown",
+            reason="the child did not come to its end",
+        )
+    peak, budget, available = result.memory.peak, config.memory.budget_mb, host.facts.memory_available_bytes()
+    summary = f"a process that runs the model takes {peak / MIB:.0f} MiB at its peak"
+    limit = available if budget is None else min(available, budget * MIB)
+    reason = None
+    if budget is not None and peak > budget * MIB:
+        reason = f"memory.budget_mb is {budget}"
+    elif peak > available:
+        reason = f"only {available / MIB:.0f} MiB are available on this host"
+    return Finding(
+        check=check,
+        outcome=Outcome.PASSED if reason is None else Outcome.FAILED,
+        summary=summary,
+        reason=reason,
+        measured=peak,
+        limit=limit,
+        hint=None if reason is None else "raise the budget, free memory, or quantize the model further",
+    )
+
+
+def _requirements(package: PackageReader, profile: PlatformProfile) -> Sequence[Finding]:
+    try:
+        quantization = quantization_of(package)
+    except (ConfigError, PackageError):
+        quantization = None  # told by integrity and by model.configs
+    return check_compatibility(package.manifest, quantization, profile)

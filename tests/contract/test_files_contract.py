@@ -1,0 +1,248 @@
+"""What every implementation of ports.Files promises: whole or absent."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hyperion.adapters.atomic_file import AtomicFiles
+from hyperion.errors import ConflictError, HostError
+from hyperion.ports import Files
+
+
+@pytest.fixture
+def files() -> Files:
+    return AtomicFiles()
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(item.name for item in folder.iterdir())
+
+
+class TestReplacing:
+    def test_a_new_file_appears_whole_at_the_end(self, files: Files, tmp_path: Path) -> None:
+        path = tmp_path / "new"
+
+        with files.replacing(path) as stream:
+            stream.write(b"hello")
+            assert not path.exists()
+
+        assert path.read_bytes() == b"hello"
+        assert names(tmp_path) == ["new"]
+
+    def test_what_was_written_may_be_changed_until_the_end(self, files: Files, tmp_path: Path) -> None:
+        with files.replacing(tmp_path / "new") as stream:
+            stream.write(b"hello")
+            stream.seek(0)
+            stream.write(b"J")
+
+        assert (tmp_path / "new").read_bytes() == b"Jello"
+
+    def test_an_old_file_is_replaced_and_keeps_its_permissions(self, files: Files, tmp_path: Path) -> None:
+        path = tmp_path / "old"
+        path.write_bytes(b"a much longer text")
+        path.chmod(0o640)
+
+        with files.replacing(path) as stream:
+            stream.write(b"new")
+
+        assert path.read_bytes() == b"new"
+        assert path.stat().st_mode & 0o777 == 0o640
+
+    def test_readers_of_the_old_file_keep_it(self, files: Files, tmp_path: Path) -> None:
+        path = tmp_path / "old"
+        path.write_bytes(b"old")
+
+        with path.open("rb") as reader:
+            with files.replacing(path) as stream:
+                stream.write(b"new")
+            assert reader.read() == b"old"
+
+    @pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt, SystemExit])
+    def test_a_failure_leaves_everything_as_it_was(
+        self, files: Files, tmp_path: Path, failure: type[BaseException]
+    ) -> None:
+        path = tmp_path / "old"
+        path.write_bytes(b"old")
+
+        with pytest.raises(failure), files.replacing(path) as stream:
+            stream.write(b"half")
+            raise failure
+
+        assert path.read_bytes() == b"old"
+        assert names(tmp_path) == ["old"]
+
+    def test_a_missing_folder_is_named(self, files: Files, tmp_path: Path) -> None:
+        with pytest.raises(HostError, match="there is no folder") as refused, files.replacing(tmp_path / "no" / "x"):
+            pass
+
+        assert refused.value.code == "host.no_folder"
+
+    def test_a_folder_is_not_replaced_by_a_file(self, files: Files, tmp_path: Path) -> None:
+        with pytest.raises(ConflictError), files.replacing(tmp_path):
+            pass
+
+    def test_a_full_disk_is_reported_with_needed_and_free_bytes(self, files: Files, tmp_path: Path) -> None:
+        path = tmp_path / "x"
+
+        with pytest.raises(HostError, match=r"\d+ bytes needed, \d+ free") as refused, files.replacing(path) as stream:
+            stream.write(b"some")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        assert refused.value.code == "host.no_space"
+        assert names(tmp_path) == []
+
+    def test_a_file_size_limit_is_reported_and_leaves_nothing(self, files: Files, tmp_path: Path) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+        try:
+            with pytest.raises(HostError) as refused, files.replacing(tmp_path / "x") as stream:
+                stream.write(bytes(1_000_000))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+        assert refused.value.code == "host.file_too_large"
+        assert names(tmp_path) == []
+
+    def test_leftovers_of_killed_writers_are_swept_and_live_ones_are_not(self, files: Files, tmp_path: Path) -> None:
+        (tmp_path / ".x.tmp-dead").write_bytes(b"left")
+        (tmp_path / ".y.tmp-dead").write_bytes(b"of another target")
+        with (tmp_path / ".x.tmp-live").open("wb") as live:
+            fcntl.flock(live, fcntl.LOCK_EX)
+            with files.replacing(tmp_path / "x") as stream:
+                stream.write(b"x")
+
+        assert names(tmp_path) == [".x.tmp-live", ".y.tmp-dead", "x"]
+
+    def test_a_killed_writer_leaves_the_old_file(self, files: Files, tmp_path: Path) -> None:
+        path = tmp_path / "x"
+        path.write_bytes(b"old")
+        script = (
+            "import os, signal, sys; from pathlib import Path; from hyperion.adapters.atomic_file import AtomicFiles\n"
+            "with AtomicFiles().replacing(Path(sys.argv[1])) as s:\n"
+            "    s.write(bytes(1 << 20)); s.flush(); os.kill(os.getpid(), signal.SIGKILL)"
+        )
+
+        ended = subprocess.run([sys.executable, "-c", script, path], check=False)
+
+        assert ended.returncode == -signal.SIGKILL
+        assert path.read_bytes() == b"old"
+        assert len(names(tmp_path)) == 2
+        with files.replacing(path) as stream:
+            stream.write(b"new")
+        assert names(tmp_path) == ["x"]
+
+
+class TestStaging:
+    def fill(self, folder: Path) -> None:
+        (folder / "sub").mkdir()
+        (folder / "sub" / "file").write_bytes(b"data")
+
+    def test_a_new_folder_appears_whole_at_the_end(self, files: Files, tmp_path: Path) -> None:
+        with files.staging(tmp_path / "out") as folder:
+            self.fill(folder)
+            assert not (tmp_path / "out").exists()
+            assert folder.parent == tmp_path
+
+        assert (tmp_path / "out" / "sub" / "file").read_bytes() == b"data"
+        assert names(tmp_path) == ["out"]
+
+    def test_an_empty_folder_may_be_in_its_place(self, files: Files, tmp_path: Path) -> None:
+        (tmp_path / "out").mkdir()
+
+        with files.staging(tmp_path / "out") as folder:
+            self.fill(folder)
+
+        assert names(tmp_path / "out") == ["sub"]
+
+    @pytest.mark.parametrize("occupy", [lambda p: (p.mkdir(), (p / "mine").touch()), Path.touch, lambda p: p.symlink_to("/")])
+    def test_what_exists_is_not_touched(
+        self, files: Files, tmp_path: Path, occupy: Callable[[Path], object]
+    ) -> None:
+        occupy(tmp_path / "out")
+
+        with pytest.raises(ConflictError) as refused, files.staging(tmp_path / "out"):
+            pytest.fail("the work was begun")
+
+        assert refused.value.code == "conflict.exists"
+        assert names(tmp_path) == ["out"]
+
+    def test_what_appears_meanwhile_is_not_touched(self, files: Files, tmp_path: Path) -> None:
+        with pytest.raises(ConflictError, match="meanwhile"), files.staging(tmp_path / "out") as folder:
+            self.fill(folder)
+            (tmp_path / "out").mkdir()
+            (tmp_path / "out" / "mine").touch()
+
+        assert names(tmp_path) == ["out"]
+        assert names(tmp_path / "out") == ["mine"]
+
+    def test_replace_swaps_the_old_folder_out(self, files: Files, tmp_path: Path) -> None:
+        with files.staging(tmp_path / "out", replace=True) as folder:
+            (folder / "first").touch()
+        with files.staging(tmp_path / "out", replace=True) as folder:
+            (folder / "second").touch()
+            assert names(tmp_path / "out") == ["first"]
+
+        assert names(tmp_path / "out") == ["second"]
+        assert names(tmp_path) == ["out"]
+
+    @pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt])
+    def test_a_failure_leaves_everything_as_it_was(
+        self, files: Files, tmp_path: Path, failure: type[BaseException]
+    ) -> None:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "old").touch()
+
+        with pytest.raises(failure), files.staging(tmp_path / "out", replace=True) as folder:
+            self.fill(folder)
+            raise failure
+
+        assert names(tmp_path) == ["out"]
+        assert names(tmp_path / "out") == ["old"]
+
+    def test_a_full_disk_is_reported_and_leaves_nothing(self, files: Files, tmp_path: Path) -> None:
+        with pytest.raises(HostError, match=r"\d+ bytes needed") as refused, files.staging(tmp_path / "out") as folder:
+            self.fill(folder)
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        assert refused.value.code == "host.no_space"
+        assert names(tmp_path) == []
+
+    def test_a_missing_folder_is_named(self, files: Files, tmp_path: Path) -> None:
+        with pytest.raises(HostError, match="there is no folder"), files.staging(tmp_path / "no" / "x"):
+            pass
+
+    def test_leftover_folders_of_killed_writers_are_swept(self, files: Files, tmp_path: Path) -> None:
+        (tmp_path / ".out.tmp-dead" / "sub").mkdir(parents=True)
+
+        with files.staging(tmp_path / "out"):
+            pass
+
+        assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small file system")
+def test_a_really_full_disk_leaves_the_old_file_and_no_temporary(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", small], check=False, capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    try:
+        (small / "x").write_bytes(b"old")
+        with pytest.raises(HostError) as refused, AtomicFiles().replacing(small / "x") as stream:
+            stream.write(bytes(4 << 20))
+        assert refused.value.code == "host.no_space"
+        assert names(small) == ["x"]
+        assert (small / "x").read_bytes() == b"old"
+    finally:
+        subprocess.run(["umount", small], check=True)

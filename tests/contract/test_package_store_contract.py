@@ -1,0 +1,188 @@
+"""What every implementation of ports.PackageStore promises: written once, verified, never changed."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hyperion.adapters.atomic_file import AtomicFiles
+from hyperion.adapters.local_store import LocalPackageStore
+from hyperion.adapters.package_files import LocalPackages
+from hyperion.errors import DigestMismatchError, HostError, NotFoundError
+from hyperion.format.archive import ArchiveReader
+from hyperion.format.package import PackageReader
+from hyperion.ports import PackageStore
+from tests.hostile.corpus import patched, records_of
+from tests.packages import entries, package_bytes, write_directory, write_package
+
+MISSING = "sha256:" + "0" * 64
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def store(home: Path) -> PackageStore:
+    return LocalPackageStore(home, AtomicFiles())
+
+
+def in_memory(data: bytes) -> PackageReader:
+    return ArchiveReader(io.BytesIO(data), "memory", Path("/nowhere"))
+
+
+def test_an_admitted_package_is_opened_with_the_same_bytes(store: PackageStore) -> None:
+    package = in_memory(package_bytes())
+
+    digest = store.admit(package)
+
+    assert digest == package.digest
+    assert store.has(digest)
+    with store.open(digest) as stored:
+        assert stored.digest == digest
+        assert stored.manifest == package.manifest
+        assert stored.manifest_bytes == package.manifest_bytes
+        assert stored.names() == package.names()
+        for name, data in entries().items():
+            location = stored.locate(name)
+            assert stored.read(name) == data
+            assert location.path.read_bytes()[location.offset :][: location.size_bytes] == data
+
+
+def test_a_package_that_was_never_admitted_is_not_found(store: PackageStore, tmp_path: Path) -> None:
+    assert not store.has(MISSING)
+    for ask in (lambda: store.open(MISSING), lambda: store.export(MISSING, tmp_path / "x")):
+        with pytest.raises(NotFoundError) as refused:
+            ask()
+        assert refused.value.code == "store.package_not_found"
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("write", [write_package, write_directory])
+def test_every_form_is_exported_to_the_very_bytes_of_the_file(
+    write: Callable[[Path], Path], store: PackageStore, tmp_path: Path
+) -> None:
+    with LocalPackages().open(write(tmp_path / "given")) as package:
+        digest = store.admit(package)
+
+    store.export(digest, tmp_path / "exported.hyperion")
+
+    assert (tmp_path / "exported.hyperion").read_bytes() == package_bytes()
+
+
+def test_admitting_again_reads_nothing(store: PackageStore) -> None:
+    seen: list[int] = []
+    store.admit(in_memory(package_bytes()), seen.append)
+    first = sum(seen)
+
+    store.admit(in_memory(package_bytes()), seen.append)
+
+    assert first == sum(len(data) for data in entries().values())
+    assert sum(seen) == first
+
+
+def test_shared_entries_are_kept_once(store: PackageStore, home: Path) -> None:
+    seen: list[int] = []
+    store.admit(in_memory(package_bytes()))
+    before = len(list((home / "blobs" / "sha256").iterdir()))
+
+    store.admit(in_memory(package_bytes(version="1.0.1")), seen.append)
+
+    assert seen == []
+    assert len(list((home / "blobs" / "sha256").iterdir())) == before + 1
+
+
+def test_two_entries_with_the_same_bytes_share_a_blob(store: PackageStore) -> None:
+    payloads = entries() | {"assets/copy.md": entries()["assets/README.md"]}
+
+    digest = store.admit(in_memory(package_bytes(payloads)))
+
+    assert store.open(digest).locate("assets/copy.md") == store.open(digest).locate("assets/README.md")
+
+
+def test_blobs_are_read_only_files_named_by_their_digest(store: PackageStore, home: Path) -> None:
+    digest = store.admit(in_memory(package_bytes()))
+
+    blobs = home / "blobs" / "sha256"
+    assert (blobs / digest.removeprefix("sha256:")).is_file()
+    assert all(stat.S_IMODE(blob.stat().st_mode) == 0o444 for blob in blobs.iterdir())
+
+
+def test_nothing_of_a_damaged_package_is_kept(store: PackageStore, home: Path) -> None:
+    good = package_bytes()
+    position = records_of(good)["weights/layer0.weights"].payload_offset + 200
+    damaged = in_memory(patched(good, position, bytes([good[position] ^ 1])))
+
+    with pytest.raises(DigestMismatchError) as refused:
+        store.admit(damaged)
+
+    assert refused.value.entry == "weights/layer0.weights"
+    assert not store.has(damaged.digest)
+    assert list((home / "blobs" / "sha256").iterdir()) == []
+    assert list((home / "tmp").glob("blob-*")) == []
+
+
+def test_an_interrupt_leaves_nothing_behind(store: PackageStore, home: Path) -> None:
+    def interrupt(amount: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.admit(in_memory(package_bytes()), interrupt)
+
+    assert list((home / "blobs" / "sha256").iterdir()) == []
+    assert list((home / "tmp").glob("blob-*")) == []
+
+
+def test_a_damaged_store_says_so_and_heals_when_the_package_comes_again(store: PackageStore, home: Path) -> None:
+    package = in_memory(package_bytes())
+    digest = store.admit(package)
+    lost = store.open(digest).locate("assets/README.md").path
+    lost.unlink()
+
+    with pytest.raises(HostError) as refused:
+        store.open(digest)
+    store.admit(package)
+
+    assert refused.value.code == "store.blob_missing"
+    assert store.open(digest).read("assets/README.md") == entries()["assets/README.md"]
+
+
+def test_a_damaged_blob_is_told_when_it_is_read(store: PackageStore) -> None:
+    digest = store.admit(in_memory(package_bytes()))
+    blob = store.open(digest).locate("assets/README.md").path
+    blob.chmod(0o644)
+    blob.write_bytes(b"# A tiny mode1\n")
+
+    with pytest.raises(DigestMismatchError):
+        store.open(digest).read("assets/README.md")
+
+
+def test_a_damaged_manifest_is_told(store: PackageStore, home: Path) -> None:
+    digest = store.admit(in_memory(package_bytes()))
+    blob = home / "blobs" / "sha256" / digest.removeprefix("sha256:")
+    blob.chmod(0o644)
+    blob.write_bytes(b"{}")
+
+    with pytest.raises(DigestMismatchError, match="manifest"):
+        store.open(digest)
+
+
+def test_leftovers_are_swept_at_the_next_start_but_not_under_a_living_writer(
+    store: PackageStore, home: Path
+) -> None:
+    leftover = home / "tmp" / "blob-dead"
+    leftover.touch()
+
+    with (home / "tmp" / "store.lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        LocalPackageStore(home, AtomicFiles())
+        assert leftover.exists()
+    LocalPackageStore(home, AtomicFiles())
+
+    assert not leftover.exists()

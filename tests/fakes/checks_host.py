@@ -1,0 +1,128 @@
+"""A host for checks: real engine, sandbox, packages and facts; what needs a supervisor is scripted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hyperion.adapters.atomic_file import AtomicFiles
+from hyperion.adapters.child_sandbox import ChildSandbox
+from hyperion.adapters.dataset import LocalDatasets
+from hyperion.adapters.host_facts import LocalHostFacts
+from hyperion.adapters.local_store import LocalPackageStore
+from hyperion.adapters.model_directory import ModelDirectories
+from hyperion.adapters.onnx_graph import OnnxGraphs
+from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
+from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.report_store import LocalReportStore
+from hyperion.domain.command import Command, Pong, Progress, Reply, Stats, StatsReply, Status, StatusReply
+from hyperion.domain.metrics import ServingFigures
+from hyperion.errors import EngineError, HostError
+from hyperion.ports import Answer, Host, PackageReader, Tensors
+from tests.fakes.clock import FakeClock
+from tests.fakes.ledger import InMemoryLedger
+
+PONG = Pong(pid=1, version="0")
+
+
+class ScriptedSupervisor:
+    """Implements ports.SupervisorControl for status and stats; where nothing is scripted, none runs."""
+
+    def __init__(self, status: StatusReply | None = None, figures: Iterable[ServingFigures | HostError] = ()) -> None:
+        self.status = status
+        self.figures = list(figures)
+
+    def ping(self) -> Pong | None:
+        return PONG if self.status is not None or self.figures else None
+
+    def ensure_running(self) -> Pong:
+        return PONG
+
+    def ask(self, command: Command, on_progress: Callable[[Progress], None] | None = None) -> Reply:
+        if isinstance(command, Status) and self.status is not None:
+            return self.status
+        if isinstance(command, Stats) and self.figures:
+            found = self.figures.pop(0) if len(self.figures) > 1 else self.figures[0]
+            if isinstance(found, HostError):
+                raise found
+            return StatsReply(figures=found)
+        raise HostError("no supervisor runs", code="supervisor.not_running")
+
+
+class EngineInference:
+    """Implements ports.InferenceClient by the engine itself; ``fault`` may change or refuse an answer."""
+
+    def __init__(self, package: PackageReader | None = None, revision: int = 1, latency_ms: float = 2.0) -> None:
+        self.session = None if package is None else OnnxRuntimeEngine().load(package)
+        self.version = "" if package is None else package.manifest.version
+        self.revision = revision
+        self.latency_ms = latency_ms
+        self.ready = package is not None
+        self.fault: Callable[[int, Answer], Answer | EngineError] = lambda number, answer: answer
+        self.asked = 0
+
+    def is_ready(self, url: str, model: str, timeout_s: float) -> bool:
+        return self.ready
+
+    def infer(self, url: str, model: str, feeds: Tensors, timeout_s: float) -> Answer:
+        assert self.session is not None
+        self.asked += 1
+        answer = Answer(self.session.run(feeds), model, self.version, self.revision, self.latency_ms)
+        outcome = self.fault(self.asked, answer)
+        if isinstance(outcome, EngineError):
+            raise outcome
+        return outcome
+
+
+class ScriptedLog:
+    """Implements ports.ServingLog: one batch of lines for each reading."""
+
+    def __init__(self, batches: Sequence[Sequence[dict[str, Any]]] = ()) -> None:
+        self.batches = [tuple(batch) for batch in batches]
+
+    def read(self, deployment: str, cursor: str | None = None) -> tuple[tuple[dict[str, Any], ...], str]:
+        position = int(cursor or 0)
+        lines = self.batches[position] if position < len(self.batches) else ()
+        return lines, str(position + 1)
+
+
+class StatedFacts(LocalHostFacts):
+    """The facts of this machine, but for those that a test states."""
+
+    def __init__(self, state_dir: Path, *, memory_available: int | None = None, port_free: bool = True) -> None:
+        super().__init__(state_dir)
+        self._memory_available, self._port_free = memory_available, port_free
+
+    def memory_available_bytes(self) -> int:
+        return super().memory_available_bytes() if self._memory_available is None else self._memory_available
+
+    def port_is_free(self, host: str, port: int) -> bool:
+        return self._port_free
+
+
+def checks_host(folder: Path, **replaced: Any) -> Host:
+    """A host on ``folder``; any field may be replaced."""
+    files, clock = AtomicFiles(), FakeClock()
+    state = folder / "home"
+    state.mkdir(mode=0o700, exist_ok=True)
+    host = Host(
+        clock=clock,
+        files=files,
+        sources=ModelDirectories(),
+        graphs=OnnxGraphs(),
+        engine=OnnxRuntimeEngine(),
+        sandbox=ChildSandbox(state / "tmp"),
+        packages=LocalPackages(),
+        store=LocalPackageStore(state, files),
+        ledger=InMemoryLedger(clock),
+        reports=LocalReportStore(state / "reports", files),
+        log=ScriptedLog(),
+        control=ScriptedSupervisor(),
+        facts=StatedFacts(state),
+        inference=EngineInference(),
+        datasets=LocalDatasets(),
+        state_dir=state,
+    )
+    return replace(host, **replaced)

@@ -1,0 +1,24 @@
+"""Reports in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hyperion.domain.finding import Report
+
+
+class InMemoryReportStore:
+    """Implements ports.ReportStore; the paths that it returns name no file."""
+
+    def __init__(self) -> None:
+        self._reports: dict[str, list[Report]] = {}
+
+    def save(self, deployment: str, report: Report) -> Path:
+        kept = self._reports.setdefault(deployment, [])
+        kept.append(report)
+        return Path("reports", deployment, f"{len(kept)}-{report.kind}.json")
+
+    def recent(self, deployment: str, kind: str | None = None) -> tuple[Report, ...]:
+        # Two reports of one moment: the one saved last is the newer.
+        kept = sorted(self._reports.get(deployment, []), key=lambda report: report.created_at)
+        return tuple(report for report in reversed(kept) if kind in (None, report.kind))

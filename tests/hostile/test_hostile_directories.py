@@ -1,0 +1,112 @@
+"""Extracted packages that were tampered with are refused, and the file is named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hyperion.adapters.package_files import LocalPackages
+from hyperion.domain.finding import Outcome
+from hyperion.errors import PackageError
+from hyperion.verification.integrity import check_integrity
+from tests.fakes.reporter import CollectingReporter
+from tests.packages import write_directory
+from tests.partial_host import files_host
+
+README = "assets/README.md"
+
+
+def link_file(root: Path) -> None:
+    (root.parent / "outside").write_bytes((root / README).read_bytes())
+    (root / README).unlink()
+    (root / README).symlink_to(root.parent / "outside")
+
+
+def link_folder(root: Path) -> None:
+    (root / "assets").rename(root.parent / "outside")
+    (root / "assets").symlink_to(root.parent / "outside")
+
+
+def link_manifest(root: Path) -> None:
+    (root / "manifest.json").rename(root.parent / "outside")
+    (root / "manifest.json").symlink_to(root.parent / "outside")
+
+
+def add_pipe(root: Path) -> None:
+    os.mkfifo(root / "assets" / "pipe")
+
+
+def add_file(name: str) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text("extra")
+
+    return change
+
+
+def edit(root: Path) -> None:
+    (root / README).write_bytes(b"# A tiny mode1\n")
+
+
+def lengthen(root: Path) -> None:
+    (root / README).write_bytes(b"# A tiny model, edited\n")
+
+
+def remove(root: Path) -> None:
+    (root / README).unlink()
+
+
+def reformat_manifest(root: Path) -> None:
+    text = (root / "manifest.json").read_text()
+    (root / "manifest.json").write_text(text + "\n")
+
+
+def swap_file_for_folder(root: Path) -> None:
+    (root / README).unlink()
+    (root / README).mkdir()
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "named"),
+    [
+        (link_file, "package.special_file", README),
+        (link_folder, "package.special_file", "assets"),
+        (link_manifest, "package.special_file", "manifest.json"),
+        (add_pipe, "package.special_file", "assets/pipe"),
+        (add_file("assets/extra.txt"), "package.unlisted_entry", "assets/extra.txt"),
+        (add_file(".git/config"), "package.unlisted_entry", ".git/config"),
+        (add_file(".DS_Store"), "package.unlisted_entry", ".DS_Store"),
+        (edit, "package.digest_mismatch", README),
+        (lengthen, "package.digest_mismatch", README),
+        (remove, "package.missing_entry", README),
+        (swap_file_for_folder, "package.missing_entry", README),
+        (reformat_manifest, "package.manifest", "manifest.json"),
+    ],
+)
+def test_a_tampered_directory_is_refused_by_name(
+    change: Callable[[Path], None], code: str, named: str, tmp_path: Path
+) -> None:
+    root = write_directory(tmp_path / "tree")
+    change(root)
+
+    with pytest.raises(PackageError) as refused, LocalPackages().open(root) as package:
+        for name in package.names():
+            package.read(name)
+    findings = check_integrity(files_host(tmp_path), root, CollectingReporter())
+
+    assert refused.value.code == code
+    assert refused.value.entry == named
+    failed = [finding for finding in findings if finding.outcome is Outcome.FAILED]
+    assert [finding.entry for finding in failed] == [named]
+
+
+def test_a_folder_without_a_manifest_is_no_package(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+
+    with pytest.raises(PackageError) as refused:
+        LocalPackages().open(tmp_path / "empty")
+
+    assert refused.value.code == "package.not_a_package"

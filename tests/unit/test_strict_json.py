@@ -1,0 +1,94 @@
+"""JSON that means one thing, and documents that report all their faults."""
+
+from __future__ import annotations
+
+import pytest
+
+from hyperion.domain.config import DeploymentConfig
+from hyperion.domain.document import Document
+from hyperion.errors import ConfigError
+from hyperion.format.strict_json import json_path, parse_document, parse_json
+
+
+@pytest.mark.parametrize(
+    ("raw", "fault"),
+    [
+        (b"", "line 1, column 1"),
+        (b'{"a": 1,}', "line 1, column"),
+        (b"\xef\xbb\xbf{}", "byte-order mark"),
+        (b'"\xff"', "bad byte at offset 1"),
+        (b'{"a": 1, "a": 2}', "'a' twice"),
+        (b"[NaN]", "NaN"),
+        (b"[-Infinity]", "-Infinity"),
+        (b"[1e999]", "no double"),
+        (b"[9007199254740993]", "beyond"),
+        (b"[" + b"9" * 5000 + b"]", "beyond"),
+        (b'["\\ud800"]', "lone surrogate"),
+        (b'{"\\udfff": 1}', "lone surrogate"),
+        (b"[" * 70 + b"]" * 70, "nested deeper than 64"),
+        (b"[" * 100_000, "nested deeper than 64"),
+        (b"[1] [2]", "Extra data"),
+    ],
+)
+def test_what_readers_understand_differently_is_refused(raw: bytes, fault: str) -> None:
+    with pytest.raises(ConfigError, match=r"^config\.json ") as refused:
+        parse_json(raw, "config.json")
+
+    assert fault in refused.value.message
+    assert refused.value.code == "json.invalid"
+
+
+def test_limits_are_reached_but_not_passed() -> None:
+    assert parse_json(b"[9007199254740992, -9007199254740992]", "x") == [2**53, -(2**53)]
+    assert parse_json(b"[" * 64 + b"]" * 64, "x")
+    assert parse_json(b'["\\ud83d\\ude00"]', "x") == ["😀"]
+    with pytest.raises(ConfigError, match="at most 3 are read"):
+        parse_json(b"1234", "x", limit=3)
+
+
+def test_a_document_reports_every_fault_with_its_path() -> None:
+    raw = b'{"serve": {"port": "80", "hots": "x"}, "workers": 0, "name": "a b", "drain_timeout_s": -1}'
+
+    with pytest.raises(ConfigError) as refused:
+        parse_document(DeploymentConfig, raw, "deployment.json")
+
+    problems = {problem.path: problem.message for problem in refused.value.problems}
+    assert set(problems) == {"serve.port", "serve.hots", "workers", "name", "drain_timeout_s"}
+    assert problems["serve.hots"] == "unknown key"
+    assert "'80'" in problems["serve.port"]
+    assert refused.value.message.startswith("deployment.json: ")
+    assert all(path in refused.value.message for path in problems)
+
+
+def test_paths_name_keys_not_the_members_of_unions() -> None:
+    class Shape(Document):
+        sizes: tuple[int | str, ...]
+        unit: str
+
+    with pytest.raises(ConfigError) as refused:
+        parse_document(Shape, b'{"sizes": [1, null]}', "shape.json")
+
+    assert {problem.path for problem in refused.value.problems} == {"sizes[1]", "unit"}
+
+
+def test_a_document_that_is_no_object_is_refused_as_a_whole() -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_document(DeploymentConfig, b"[]", "deployment.json")
+
+    assert refused.value.problems[0].path == ""
+
+
+def test_long_values_and_long_lists_of_faults_are_cut() -> None:
+    keys = ", ".join(f'"k{number}": 1' for number in range(30))
+
+    with pytest.raises(ConfigError, match="and 20 more") as refused:
+        parse_document(DeploymentConfig, f"{{{keys}}}".encode(), "x")
+    with pytest.raises(ConfigError) as long:
+        parse_document(DeploymentConfig, b'{"workers": "' + b"w" * 1000 + b'"}', "x")
+
+    assert len(refused.value.problems) == 30
+    assert len(long.value.message) < 300
+
+
+def test_json_paths_quote_what_is_no_word() -> None:
+    assert json_path(("serve", "$schema", 0, "a b")) == 'serve.$schema[0]["a b"]'
