@@ -12,7 +12,7 @@ from benchmarks.inputs import write_mlp
 from benchmarks.measure import Figure, Result, Service, median, report, seconds, service, spread, take_turns
 from benchmarks.traffic import Traffic, random_requests
 
-NAME = "bench"
+NAME, PAUSE_S = "bench", 0.005
 
 
 def measure(rounds: int = 5) -> Result:
@@ -33,7 +33,7 @@ def measure(rounds: int = 5) -> Result:
         "worker: process start to first answer", "s", median(found["worker"]), spread(found["worker"]),
         against="python -c 'import onnxruntime'", reference=median(found["import"]),
         note="Includes imports, loading, warm-up, the golden proof and the order to accept. Process start as the "
-        "kernel dates it (10 ms steps). One client asks without pause meanwhile.",
+        "kernel dates it (10 ms steps). One client asks every few milliseconds meanwhile.",
     )  # fmt: skip
     return Result(
         "cold-start", f"Cold start of a worker, median of {rounds}", "python -m benchmarks.cold_start", (figure,)
@@ -44,7 +44,7 @@ def _swap_and_time(host: Service, packages: list[Path]) -> float:
     """Seconds from the new worker's start to its first answer."""
     packages.reverse()
     before = time.clock_gettime(time.CLOCK_BOOTTIME)
-    with Traffic(host.port, NAME, random_requests(), keep_alive=0, one_shot=1) as traffic:
+    with Traffic(host.port, NAME, random_requests(), keep_alive=0, one_shot=1, pause_s=PAUSE_S) as traffic:
         began = before + traffic.now_s()
         host.deploy(packages[0], NAME)
         status = host.run("status")

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+
 from traffic import Answer, Request, Traffic, classification, faults
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -98,8 +99,9 @@ def free_port() -> int:
 
 def draw(image: np.ndarray) -> str:
     """One digit [28, 28] for the terminal, two rows of pixels in each line."""
-    rows = image[4:24:2, 3:25]
-    return "\n".join("    " + "".join(" .:*#"[min(4, int(value * 5))] * 2 for value in row) for row in rows)
+    rows = image[2:26].reshape(12, 2, 28).max(axis=1)
+    lines = ("".join(" .:*#"[min(4, int(value * 5))] for value in row) for row in rows)
+    return "\n".join(f"    {line}".rstrip() for line in lines if line.strip())
 
 
 def ask_one(port: int, image: np.ndarray, request: Request) -> None:
@@ -107,10 +109,16 @@ def ask_one(port: int, image: np.ndarray, request: Request) -> None:
     url = f"http://127.0.0.1:{port}/v2/models/{NAME}/infer"
     body = WORK / "request.json"
     (ROOT / body).write_bytes(request.body)
-    say(f"\n{draw(image)}\n\n$ curl -s {url} -H 'Content-Type: application/json' --data @{body}")
-    post = urllib.request.Request(url, request.body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(post, timeout=10) as response:  # noqa: S310  (our own loopback address)
-        raw = response.read()
+    say(f"\n{draw(image)}\n")
+    if shutil.which("curl"):
+        words = ["curl", "--silent", "--header", "Content-Type: application/json", "--data", f"@{body}", url]
+        say(f"$ {shlex.join(words)}")
+        raw = subprocess.run(words, cwd=ROOT, capture_output=True, check=False).stdout
+    else:
+        say(f"POST {url} with {body}")
+        post = urllib.request.Request(url, request.body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(post, timeout=10) as response:  # noqa: S310  (our own loopback address)
+            raw = response.read()
     say(raw.decode())
     if fault := request.fault_of(json.loads(raw)):
         raise CommandFailedError(f"the service {fault}")

@@ -67,9 +67,10 @@ class Traffic:
 
     def __init__(
         self, port: int, model: str, requests: Sequence[Request], *, keep_alive: int = 2, one_shot: int = 2,
-        host: str = "127.0.0.1", timeout_s: float = 10.0,
+        host: str = "127.0.0.1", timeout_s: float = 10.0, pause_s: float = 0.0,
     ) -> None:  # fmt: skip
         self._address, self._path, self._timeout_s = (host, port), f"/v2/models/{model}/infer", timeout_s
+        self._pause_s = pause_s
         self._requests, self._answers, self._lock = tuple(requests), [], threading.Lock()
         self._end = threading.Event()
         self._began = time.monotonic()
@@ -112,8 +113,9 @@ class Traffic:
                 connection = None
             with self._lock:
                 self._answers.append(answer)
-            if answer.fault is not None:
-                self._end.wait(0.01)  # a dead server must not fill the memory with failures
+            pause_s = self._pause_s if answer.fault is None else max(0.01, self._pause_s)
+            if pause_s:  # after a failure always: a dead server must not fill the memory with failures
+                self._end.wait(pause_s)
         if connection is not None:
             connection.close()
 

@@ -185,6 +185,8 @@ def export(network: Network, path: Path) -> None:
         tensor.name = tensor.name.removeprefix("network.")
     for node in model.graph.node:
         node.input[:] = [name.removeprefix("network.") for name in node.input]
+        if weight := next((name for name in node.input if name.endswith(".weight")), None):
+            node.name = weight.removesuffix(".weight")  # what the layers of the package are called
     onnx.checker.check_model(model, full_check=True)
     path.write_bytes(model.SerializeToString(deterministic=True))
 

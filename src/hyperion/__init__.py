@@ -15,31 +15,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hyperion.api import LoadedModel, load_model, open_package, package, verify
+    from os import PathLike
+
     from hyperion.domain.finding import Finding, Outcome, Report
     from hyperion.domain.manifest import Manifest
+    from hyperion.domain.scheme import QuantizeChoice
     from hyperion.domain.tensor import TensorSpec
     from hyperion.errors import HyperionError
     from hyperion.format.package import PackageReader
+    from hyperion.usecases.load import LoadedModel
     from hyperion.usecases.package import PackageSummary
 
 __version__ = "0.1.0"
-
-_MODULES = {
-    "Finding": "hyperion.domain.finding",
-    "HyperionError": "hyperion.errors",
-    "LoadedModel": "hyperion.api",
-    "Manifest": "hyperion.domain.manifest",
-    "Outcome": "hyperion.domain.finding",
-    "PackageReader": "hyperion.format.package",
-    "PackageSummary": "hyperion.usecases.package",
-    "Report": "hyperion.domain.finding",
-    "TensorSpec": "hyperion.domain.tensor",
-    "load_model": "hyperion.api",
-    "open_package": "hyperion.api",
-    "package": "hyperion.api",
-    "verify": "hyperion.api",
-}
 
 __all__ = [
     "Finding",
@@ -58,12 +45,133 @@ __all__ = [
     "verify",
 ]
 
+_MODULES = {
+    "Finding": "hyperion.domain.finding",
+    "HyperionError": "hyperion.errors",
+    "LoadedModel": "hyperion.usecases.load",
+    "Manifest": "hyperion.domain.manifest",
+    "Outcome": "hyperion.domain.finding",
+    "PackageReader": "hyperion.format.package",
+    "PackageSummary": "hyperion.usecases.package",
+    "Report": "hyperion.domain.finding",
+    "TensorSpec": "hyperion.domain.tensor",
+}
+
+
+def package(
+    input_dir: str | PathLike[str],
+    output: str | PathLike[str],
+    quantize: QuantizeChoice = "auto",
+    *,
+    name: str | None = None,
+    version: str | None = None,
+    author: str | None = None,
+    description: str | None = None,
+    license: str | None = None,  # noqa: A002 - the manifest's own word
+    parent: str | PathLike[str] | None = None,
+    platform: str | None = None,
+) -> PackageSummary:
+    """Pack a model directory into one ``.hyperion`` file.
+
+    Args:
+        input_dir: Folder with ``model.onnx`` and, where there are some, hyperion.json, config/, assets/, golden/.
+        output: File to write; an existing package is replaced, anything else is not touched.
+        quantize: ``auto``, ``int8``, ``w4`` or ``none``.
+        name: Metadata given here goes before hyperion.json.
+        version: Semantic version.
+        author: Who made the model.
+        description: What it does.
+        license: SPDX identifier.
+        parent: The package that this one follows.
+        platform: Target such as ``linux/amd64``, or a profile file.
+
+    Returns:
+        Layers with their schemes and sizes, why anything stayed in float, digest, warnings.
+
+    Raises:
+        HyperionError: With a stable code and a hint; see ``hyperion.errors``.
+    """
+    from pathlib import Path
+
+    from hyperion.adapters.silent_reporter import SilentReporter
+    from hyperion.bootstrap import open_host
+    from hyperion.usecases.package import PackageOptions, package_model
+
+    options = PackageOptions(
+        Path(input_dir), Path(output), quantize, name=name, version=version, author=author, description=description,
+        license=license, parent=None if parent is None else Path(parent), platform=platform,
+    )  # fmt: skip
+    return package_model(open_host(), options, SilentReporter())
+
+
+def open_package(path: str | PathLike[str]) -> PackageReader:
+    """Open a package file, an extracted directory or a backup folder; use it as a context manager.
+
+    Raises:
+        HyperionError: Nothing is there, or it is no whole package.
+    """
+    from pathlib import Path
+
+    from hyperion.adapters.package_files import LocalPackages
+
+    return LocalPackages().open(Path(path))
+
+
+def load_model(path: str | PathLike[str], threads: int = 1) -> LoadedModel:
+    """Load a package for inference in this process; weights are mapped from where they lie.
+
+    Args:
+        path: A package file or directory, which must stay there while the model is in use.
+        threads: Of the engine, for one request.
+
+    Raises:
+        HyperionError: It is no package, a broken one, or the engine refuses it.
+    """
+    from pathlib import Path
+
+    from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
+    from hyperion.adapters.package_files import LocalPackages
+    from hyperion.usecases.load import load_model as load
+
+    return load(LocalPackages(), OnnxRuntimeEngine(), Path(path), threads)
+
+
+def verify(
+    path: str | PathLike[str], *, dataset: str | PathLike[str] | None = None, platform: str | None = None
+) -> Report:
+    """Verify a package: structure, digests, configs, loading in a child, golden requests.
+
+    Args:
+        path: A package file or directory.
+        dataset: With a dataset folder, speed and accuracy on it are measured instead.
+        platform: With a target such as ``linux/arm64`` or a profile file, compatibility is checked instead.
+
+    Returns:
+        All findings; ``report.ok`` says whether nothing failed.
+
+    Raises:
+        HyperionError: The question cannot be answered, such as where nothing is at ``path``.
+    """
+    from pathlib import Path
+
+    from hyperion.adapters.silent_reporter import SilentReporter
+    from hyperion.bootstrap import open_host
+    from hyperion.usecases.verify import verify_compatibility, verify_model, verify_performance
+
+    if dataset is not None and platform is not None:
+        raise TypeError("verify takes dataset or platform, not both")
+    if dataset is not None:
+        return verify_performance(open_host(), Path(path), Path(dataset), SilentReporter())
+    if platform is not None:
+        return verify_compatibility(open_host(), Path(path), platform)
+    return verify_model(open_host(), Path(path), SilentReporter())
+
 
 def __getattr__(name: str) -> object:
     module = _MODULES.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(module), name)
+    found: object = getattr(import_module(module), name)
     globals()[name] = found
     return found
 

@@ -35,6 +35,7 @@ def open_host(state: Path | None = None) -> Host:
     from hyperion.adapters.atomic_file import AtomicFiles
     from hyperion.adapters.child_sandbox import ChildSandbox
     from hyperion.adapters.control_client import SupervisorClient
+    from hyperion.adapters.dataset import LocalDatasets
     from hyperion.adapters.host_facts import LocalHostFacts
     from hyperion.adapters.inference_client import HttpInferenceClient
     from hyperion.adapters.ledger import SqliteLedger
@@ -66,6 +67,7 @@ def open_host(state: Path | None = None) -> Host:
         control=SupervisorClient(root),
         facts=LocalHostFacts(root),
         inference=HttpInferenceClient(),
+        datasets=LocalDatasets(),
         state_dir=root,
     )
 
@@ -81,6 +83,7 @@ def supervisor_lock(state: Path | None = None) -> AbstractContextManager[object]
 
 def open_supervisor_parts(state: Path | None = None) -> SupervisorParts:
     """What a supervisor works with; it needs no engine."""
+    from hyperion import __version__
     from hyperion.adapters.atomic_file import AtomicFiles
     from hyperion.adapters.control_client import control_path, open_control_folder
     from hyperion.adapters.host_facts import LocalHostFacts
@@ -105,6 +108,7 @@ def open_supervisor_parts(state: Path | None = None) -> SupervisorParts:
         clock=clock,
         control_path=socket,
         metrics_dir=root / "metrics",
+        version=__version__,
     )
 
 

@@ -28,6 +28,23 @@ def names(folder: Path) -> list[str]:
     return sorted(item.name for item in folder.iterdir())
 
 
+def write_and_fail(files: Files, path: Path, failure: BaseException) -> None:
+    with files.replacing(path) as stream:
+        stream.write(b"half")
+        raise failure
+
+
+def fill(folder: Path) -> None:
+    (folder / "sub").mkdir()
+    (folder / "sub" / "file").write_bytes(b"data")
+
+
+def fill_and_fail(files: Files, path: Path, failure: BaseException) -> None:
+    with files.staging(path, replace=True) as folder:
+        fill(folder)
+        raise failure
+
+
 class TestReplacing:
     def test_a_new_file_appears_whole_at_the_end(self, files: Files, tmp_path: Path) -> None:
         path = tmp_path / "new"
@@ -74,9 +91,8 @@ class TestReplacing:
         path = tmp_path / "old"
         path.write_bytes(b"old")
 
-        with pytest.raises(failure), files.replacing(path) as stream:
-            stream.write(b"half")
-            raise failure
+        with pytest.raises(failure):
+            write_and_fail(files, path, failure())
 
         assert path.read_bytes() == b"old"
         assert names(tmp_path) == ["old"]
@@ -94,9 +110,8 @@ class TestReplacing:
     def test_a_full_disk_is_reported_with_needed_and_free_bytes(self, files: Files, tmp_path: Path) -> None:
         path = tmp_path / "x"
 
-        with pytest.raises(HostError, match=r"\d+ bytes needed, \d+ free") as refused, files.replacing(path) as stream:
-            stream.write(b"some")
-            raise OSError(errno.ENOSPC, "No space left on device")
+        with pytest.raises(HostError, match=r"\d+ bytes needed, \d+ free") as refused:
+            write_and_fail(files, path, OSError(errno.ENOSPC, "No space left on device"))
 
         assert refused.value.code == "host.no_space"
         assert names(tmp_path) == []
@@ -143,13 +158,9 @@ class TestReplacing:
 
 
 class TestStaging:
-    def fill(self, folder: Path) -> None:
-        (folder / "sub").mkdir()
-        (folder / "sub" / "file").write_bytes(b"data")
-
     def test_a_new_folder_appears_whole_at_the_end(self, files: Files, tmp_path: Path) -> None:
         with files.staging(tmp_path / "out") as folder:
-            self.fill(folder)
+            fill(folder)
             assert not (tmp_path / "out").exists()
             assert folder.parent == tmp_path
 
@@ -160,14 +171,14 @@ class TestStaging:
         (tmp_path / "out").mkdir()
 
         with files.staging(tmp_path / "out") as folder:
-            self.fill(folder)
+            fill(folder)
 
         assert names(tmp_path / "out") == ["sub"]
 
-    @pytest.mark.parametrize("occupy", [lambda p: (p.mkdir(), (p / "mine").touch()), Path.touch, lambda p: p.symlink_to("/")])
-    def test_what_exists_is_not_touched(
-        self, files: Files, tmp_path: Path, occupy: Callable[[Path], object]
-    ) -> None:
+    @pytest.mark.parametrize(
+        "occupy", [lambda p: (p.mkdir(), (p / "mine").touch()), Path.touch, lambda p: p.symlink_to("/")]
+    )
+    def test_what_exists_is_not_touched(self, files: Files, tmp_path: Path, occupy: Callable[[Path], object]) -> None:
         occupy(tmp_path / "out")
 
         with pytest.raises(ConflictError) as refused, files.staging(tmp_path / "out"):
@@ -177,10 +188,14 @@ class TestStaging:
         assert names(tmp_path) == ["out"]
 
     def test_what_appears_meanwhile_is_not_touched(self, files: Files, tmp_path: Path) -> None:
-        with pytest.raises(ConflictError, match="meanwhile"), files.staging(tmp_path / "out") as folder:
-            self.fill(folder)
-            (tmp_path / "out").mkdir()
-            (tmp_path / "out" / "mine").touch()
+        def race() -> None:
+            with files.staging(tmp_path / "out") as folder:
+                fill(folder)
+                (tmp_path / "out").mkdir()
+                (tmp_path / "out" / "mine").touch()
+
+        with pytest.raises(ConflictError, match="meanwhile"):
+            race()
 
         assert names(tmp_path) == ["out"]
         assert names(tmp_path / "out") == ["mine"]
@@ -202,17 +217,15 @@ class TestStaging:
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "old").touch()
 
-        with pytest.raises(failure), files.staging(tmp_path / "out", replace=True) as folder:
-            self.fill(folder)
-            raise failure
+        with pytest.raises(failure):
+            fill_and_fail(files, tmp_path / "out", failure())
 
         assert names(tmp_path) == ["out"]
         assert names(tmp_path / "out") == ["old"]
 
     def test_a_full_disk_is_reported_and_leaves_nothing(self, files: Files, tmp_path: Path) -> None:
-        with pytest.raises(HostError, match=r"\d+ bytes needed") as refused, files.staging(tmp_path / "out") as folder:
-            self.fill(folder)
-            raise OSError(errno.ENOSPC, "No space left on device")
+        with pytest.raises(HostError, match=r"\d+ bytes needed") as refused:
+            fill_and_fail(files, tmp_path / "out", OSError(errno.ENOSPC, "No space left on device"))
 
         assert refused.value.code == "host.no_space"
         assert names(tmp_path) == []

@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.packages import entries, package_bytes, write_directory, write_package
 
 from hyperion.adapters.package_files import LocalPackages
 from hyperion.errors import HostError, MalformedPackageError, NotFoundError
 from hyperion.ports import PackageOpener
-from tests.packages import entries, package_bytes, write_directory, write_package
 
 
 @pytest.fixture
@@ -91,10 +91,10 @@ def test_a_file_without_permission_is_a_fault_of_the_host(opener: PackageOpener,
 
 def test_no_descriptor_is_left_open_by_a_refusal(opener: PackageOpener, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(package_bytes()[:-1])
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
 
     for _ in range(5):
         with pytest.raises(MalformedPackageError):
             opener.open(tmp_path / "x")
 
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

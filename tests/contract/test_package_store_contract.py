@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.hostile.corpus import patched, records_of
+from tests.packages import entries, package_bytes, write_directory, write_package
 
 from hyperion.adapters.atomic_file import AtomicFiles
 from hyperion.adapters.local_store import LocalPackageStore
@@ -17,8 +19,6 @@ from hyperion.errors import DigestMismatchError, HostError, NotFoundError
 from hyperion.format.archive import ArchiveReader
 from hyperion.format.package import PackageReader
 from hyperion.ports import PackageStore
-from tests.hostile.corpus import patched, records_of
-from tests.packages import entries, package_bytes, write_directory, write_package
 
 MISSING = "sha256:" + "0" * 64
 
@@ -173,9 +173,7 @@ def test_a_damaged_manifest_is_told(store: PackageStore, home: Path) -> None:
         store.open(digest)
 
 
-def test_leftovers_are_swept_at_the_next_start_but_not_under_a_living_writer(
-    store: PackageStore, home: Path
-) -> None:
+def test_leftovers_are_swept_at_the_next_start_but_not_under_a_living_writer(store: PackageStore, home: Path) -> None:
     leftover = home / "tmp" / "blob-dead"
     leftover.touch()
 

@@ -17,12 +17,28 @@ from hyperion.adapters.onnx_graph import OnnxGraphs
 from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
 from hyperion.adapters.package_files import LocalPackages
 from hyperion.adapters.report_store import LocalReportStore
-from hyperion.domain.command import Command, Pong, Progress, Reply, Stats, StatsReply, Status, StatusReply
+from hyperion.domain.command import (
+    Command,
+    DeploymentStatus,
+    Pong,
+    Progress,
+    Reply,
+    Stats,
+    StatsReply,
+    Status,
+    StatusReply,
+)
+from hyperion.domain.config import DeploymentConfig, Serve
+from hyperion.domain.deployment import Origin, Revision
+from hyperion.domain.event import EventDraft, EventKind
 from hyperion.domain.metrics import ServingFigures
 from hyperion.errors import EngineError, HostError
 from hyperion.ports import Answer, Host, PackageReader, Tensors
+from hyperion.usecases.package import PackageOptions, package_model
 from tests.fakes.clock import FakeClock
 from tests.fakes.ledger import InMemoryLedger
+from tests.fakes.reporter import CollectingReporter
+from tests.models import write_model_dir
 
 PONG = Pong(pid=1, version="0")
 
@@ -126,3 +142,42 @@ def checks_host(folder: Path, **replaced: Any) -> Host:
         state_dir=state,
     )
     return replace(host, **replaced)
+
+
+def packaged(folder: Path, host: Host, name: str = "model", **model: Any) -> Path:
+    """``tests.models.write_model_dir`` (which takes ``model``), packaged in float: FOLDER/NAME.hyperion."""
+    source = write_model_dir(folder / name, **model)
+    options = PackageOptions(input_dir=source, output=folder / f"{name}.hyperion", quantize="none")
+    package_model(host, options, CollectingReporter())
+    return options.output
+
+
+def activate(host: Host, package: Path, deployment: str = "shop", port: int = 8080) -> Revision:
+    """Admit a package and make it the active revision of a deployment, as a supervisor would."""
+    with host.packages.open(package) as opened:
+        host.store.admit(opened)
+        manifest, digest = opened.manifest, opened.digest
+    revision = Revision(
+        deployment=deployment, number=len(host.ledger.revisions(deployment)) + 1, digest=digest, model=manifest.name,
+        version=manifest.version, config=DeploymentConfig(name=deployment, serve=Serve(port=port)),
+        origin=Origin.DEPLOY, reason=None, replaces=None, actor="tester", created_at=host.clock.now(),
+    )  # fmt: skip
+    host.ledger.create_revision(revision)
+    draft = EventDraft(kind=EventKind.ROLLOUT_PROMOTED, deployment=deployment, revision=revision.number, actor="tester")
+    host.ledger.promote(deployment, revision.number, draft)
+    return revision
+
+
+def status_of(host: Host, *revisions: Revision, url: str | None = "http://127.0.0.1:8080") -> StatusReply:
+    """What a supervisor says that serves these revisions."""
+    deployments = {deployment.name: deployment for deployment in host.ledger.deployments()}
+    return StatusReply(
+        pid=1,
+        deployments=tuple(
+            DeploymentStatus(
+                deployment=deployments[revision.deployment], active=revision, serving=url is not None, updating=False,
+                url=url, workers=(), trouble=None if url else "its worker was given up",
+            )
+            for revision in revisions
+        ),
+    )  # fmt: skip

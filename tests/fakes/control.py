@@ -80,7 +80,7 @@ class FakeControl:
                 return StatusReply(pid=4242, deployments=tuple(map(self._status, self._ledger.deployments())))
             case Stats():
                 if command.name not in self.figures:
-                    raise NotFoundError(f"no deployment {command.name!r}", code="deployment.not_found")
+                    raise NotFoundError(f"{command.name!r} does not run", code="deployment.not_running")
                 return StatsReply(figures=self.figures[command.name])
             case Record():
                 return Recorded(event=self._ledger.append(command.draft))

@@ -25,6 +25,7 @@ from hyperion.format.zip_records import (
 from tests.packages import entries, manifest, package_bytes
 
 MANIFEST = "manifest.json"
+MISMATCH = "package.size_mismatch"
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,8 @@ def _local_lies() -> Iterator[BadPackage]:
     lies = {
         "signature": (0, b"QK"), "version needed": (4, b"\x14\x00"), "encrypted flag": (6, b"\x01\x08"),
         "deflate method": (8, b"\x08\x00"), "time": (10, b"\x01\x00"), "date": (12, b"\x00\x00"),
-        "crc": (14, b"\x00\x00\x00\x00"), "compressed size": (18, b"\x01\x00\x00\x00"), "size": (22, b"\x01\x00\x00\x00"),
+        "crc": (14, b"\x00\x00\x00\x00"), "compressed size": (18, b"\x01\x00\x00\x00"),
+        "size": (22, b"\x01\x00\x00\x00"),
         "name length": (26, b"\x01\x00"), "extra length": (28, b"\x00\x00"), "name": (30, b"X"),
         "zip64 size": (30 + 16 + 4, b"\x01"), "padding id": (30 + 16 + 20, b"\x00\x00"),
         "hidden data in padding": (30 + 16 + 24, b"evil"),
@@ -267,9 +269,11 @@ def _manifest_texts() -> Iterator[BadPackage]:
     good = honest_manifest(dict(payloads))
     deep = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
     for name, raw in {
-        "empty": b"", "no json": b"{", "not an object": b"[]", "bom": b"\xef\xbb\xbf" + good, "latin-1": b'{"a":"\xe9"}',
+        "empty": b"", "no json": b"{", "not an object": b"[]", "bom": b"\xef\xbb\xbf" + good,
+        "latin-1": b'{"a":"\xe9"}',
         "nan": good.replace(b'"annotations":{}', b'"annotations":NaN'),
         "infinite": good.replace(b'"annotations":{}', b'"annotations":1e999'),
+        "integer of 2^53": good.replace(b'"annotations":{}', b'"annotations":9007199254740992'),
         "huge integer": good.replace(b'"annotations":{}', b'"annotations":' + b"9" * 5000),
         "lone surrogate": good.replace(b'"annotations":{}', b'"annotations":{"a":"\\ud800"}'),
         "key twice": good.replace(b'"annotations":{}', b'"annotations":{},"annotations":{}'),
@@ -298,6 +302,7 @@ def _manifest_lies() -> Iterator[BadPackage]:
     yield bad("bad name", lambda m: m.update(name="../Evil"))
     yield bad("version is no SemVer", lambda m: m.update(version="1.0"))
     yield bad("negative size", lambda m: m["entries"]["architecture.json"].update(size_bytes=-1))
+    yield bad("size of 2^53 - 1", lambda m: m["entries"]["architecture.json"].update(size_bytes=2**53 - 1), MISMATCH)
     yield bad("other digest algorithm", lambda m: m["entries"]["architecture.json"].update(digest="md5:00"))
     yield bad("lists itself", lambda m: m["entries"].update({MANIFEST: {"digest": digest, "size_bytes": 1}}))
     yield bad("no architecture", lambda m: m["entries"].pop("architecture.json"))
@@ -368,9 +373,11 @@ def _contents() -> Iterator[BadPackage]:
     tar = bytes(257) + b"ustar\x0000" + bytes(300)
     for name, data in {
         "pickle": b"\x80\x04\x95\x00\x00", "old pickle": b"\x80\x02}q\x00.", "elf": b"\x7fELF\x02\x01\x01",
-        "windows program": b"MZ\x90\x00\x03\x00", "mach-o": b"\xcf\xfa\xed\xfe\x07", "fat mach-o": b"\xca\xfe\xba\xbe\x00",
+        "windows program": b"MZ\x90\x00\x03\x00", "mach-o": b"\xcf\xfa\xed\xfe\x07",
+        "fat mach-o": b"\xca\xfe\xba\xbe\x00",
         "zip": b"PK\x03\x04\x14\x00", "empty zip": b"PK\x05\x06" + bytes(18), "gzip": b"\x1f\x8b\x08\x00",
-        "xz": b"\xfd7zXZ\x00\x00", "bzip2": b"BZh91AY&SY\x00", "7z": b"7z\xbc\xaf\x27\x1c\x00", "zstd": b"\x28\xb5\x2f\xfd\x00",
+        "xz": b"\xfd7zXZ\x00\x00", "bzip2": b"BZh91AY&SY\x00", "7z": b"7z\xbc\xaf\x27\x1c\x00",
+        "zstd": b"\x28\xb5\x2f\xfd\x00",
         "rar": b"Rar!\x1a\x07\x01\x00", "tar": tar, "wasm": b"\x00asm\x01\x00\x00\x00",
     }.items():  # fmt: skip
         payloads = entries() | {"assets/innocent.txt": data}

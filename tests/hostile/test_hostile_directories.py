@@ -69,6 +69,12 @@ def swap_file_for_folder(root: Path) -> None:
     (root / README).mkdir()
 
 
+def read_all(root: Path) -> None:
+    with LocalPackages().open(root) as package:
+        for name in package.names():
+            package.read(name)
+
+
 @pytest.mark.parametrize(
     ("change", "code", "named"),
     [
@@ -92,9 +98,8 @@ def test_a_tampered_directory_is_refused_by_name(
     root = write_directory(tmp_path / "tree")
     change(root)
 
-    with pytest.raises(PackageError) as refused, LocalPackages().open(root) as package:
-        for name in package.names():
-            package.read(name)
+    with pytest.raises(PackageError) as refused:
+        read_all(root)
     findings = check_integrity(files_host(tmp_path), root, CollectingReporter())
 
     assert refused.value.code == code
@@ -110,3 +115,16 @@ def test_a_folder_without_a_manifest_is_no_package(tmp_path: Path) -> None:
         LocalPackages().open(tmp_path / "empty")
 
     assert refused.value.code == "package.not_a_package"
+
+
+def test_a_manifest_that_is_a_folder_or_too_large_is_refused(tmp_path: Path) -> None:
+    folder, large = write_directory(tmp_path / "folder"), write_directory(tmp_path / "large")
+    (folder / "manifest.json").unlink()
+    (folder / "manifest.json").mkdir()
+    with (large / "manifest.json").open("r+b") as stream:
+        stream.truncate(17 * 1024 * 1024)
+
+    for root, code in ((folder, "package.not_a_package"), (large, "package.too_large")):
+        with pytest.raises(PackageError) as refused:
+            LocalPackages().open(root)
+        assert refused.value.code == code

@@ -79,6 +79,14 @@ def test_two_processes_append_in_turns_while_a_third_reads(path: Path) -> None:
     assert [number for actor, number in numbers if actor == "two"] == list(range(150))
 
 
+def test_many_processes_may_make_the_ledger_at_once(path: Path) -> None:
+    writers = [start_writer(path, 1, f"writer{number}") for number in range(6)]
+
+    assert sorted(int(writer.communicate()[0]) for writer in writers) == [1, 2, 3, 4, 5, 6]
+    with closing(open_ledger(path)) as ledger:
+        assert ledger.first_broken() is None
+
+
 def test_several_threads_share_one_ledger(path: Path) -> None:
     with closing(open_ledger(path)) as ledger:
         threads = [threading.Thread(target=lambda: [ledger.append(make_draft()) for _ in range(25)]) for _ in range(4)]

@@ -44,6 +44,7 @@ TIMES = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(DRAFTS, TIMES)
 def test_an_event_follows_the_head_that_it_was_made_for(draft: EventDraft, at: datetime) -> None:
     event = draft.after(START, at)
@@ -53,6 +54,7 @@ def test_an_event_follows_the_head_that_it_was_made_for(draft: EventDraft, at: d
     assert Event.model_validate_json(event.model_dump_json()) == event
 
 
+@settings(deadline=None)
 @given(DRAFTS, TIMES, st.data())
 def test_a_change_of_any_field_breaks_an_event(draft: EventDraft, at: datetime, data: st.DataObject) -> None:
     event = draft.after(START, at)
@@ -73,6 +75,7 @@ def test_a_change_of_any_field_breaks_an_event(draft: EventDraft, at: datetime, 
     assert not event.model_copy(update={field: value}).follows(START)
 
 
+@settings(deadline=None)
 @given(st.sampled_from([float("nan"), float("inf"), 2.0**53, -(2**53), 10**30]))
 def test_a_number_that_json_readers_would_change_is_refused(number: float) -> None:
     with pytest.raises(ValidationError):

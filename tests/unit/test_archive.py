@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.packages import entries, manifest, package_bytes, write_directory, write_package
 
 from hyperion.domain.digest import digest_of
 from hyperion.domain.manifest import Entry
@@ -17,7 +18,6 @@ from hyperion.errors import DigestMismatchError, HostError, MalformedPackageErro
 from hyperion.format.archive import ArchiveReader, PendingEntry, repack, rewrite_manifest, write_archive
 from hyperion.format.directory import DirectoryReader
 from hyperion.format.manifest_json import manifest_bytes
-from tests.packages import entries, manifest, package_bytes, write_directory, write_package
 
 
 def reader(data: bytes) -> ArchiveReader:
@@ -159,3 +159,11 @@ def test_an_unknown_entry_is_not_found() -> None:
     for ask in (package.read, package.open, package.locate, package.crc32):
         with pytest.raises(NotFoundError, match="no entry 'assets/none'"):
             ask("assets/none")
+
+
+def test_a_window_can_be_read_through_a_buffer() -> None:
+    package = reader(package_bytes())
+
+    with io.BufferedReader(package.open("assets/README.md")) as stream:  # type: ignore[type-var]
+        assert stream.seekable()
+        assert stream.readline() == b"# A tiny model\n"

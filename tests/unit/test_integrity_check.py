@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from hyperion.domain.finding import Outcome
-from hyperion.errors import NotFoundError
-from hyperion.verification.integrity import check_integrity
 from tests.fakes.reporter import CollectingReporter
 from tests.hostile.corpus import patched, records_of
 from tests.packages import entries, package_bytes, write_directory, write_package
 from tests.partial_host import files_host
+
+from hyperion.domain.finding import Outcome
+from hyperion.errors import NotFoundError
+from hyperion.verification.integrity import check_integrity
 
 
 @pytest.mark.parametrize("write", [write_package, write_directory])

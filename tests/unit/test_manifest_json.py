@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from tests.packages import SIGNATURE, manifest
 
 from hyperion.domain.manifest import Entry, HistoryLine, Parent
 from hyperion.errors import MalformedPackageError, UnknownFormatVersionError
 from hyperion.format.manifest_json import manifest_bytes, manifest_digest, read_manifest
-from tests.packages import SIGNATURE, manifest
 
 DIGEST = "sha256:" + "1" * 64
 ENTRIES = {"architecture.json": Entry(digest=DIGEST, size_bytes=2)}

@@ -6,6 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tests.fakes.clock import START
+from tests.packages import SIGNATURE, entries, package_bytes, write_directory, write_package
+from tests.partial_host import files_host
 
 from hyperion.adapters.package_files import LocalPackages
 from hyperion.domain.finding import Outcome
@@ -14,9 +17,6 @@ from hyperion.domain.tensor import Signature, TensorSpec
 from hyperion.domain.version import Step
 from hyperion.errors import ConfigError, ConflictError, NotFoundError
 from hyperion.usecases.version import check_version, compare_versions, update_version
-from tests.fakes.clock import START
-from tests.packages import SIGNATURE, entries, package_bytes, write_directory, write_package
-from tests.partial_host import files_host
 
 DIGEST = "sha256:" + "1" * 64
 OTHER_SIGNATURE = Signature(
@@ -154,7 +154,7 @@ class TestCompare:
 
         assert comparison.is_identical
         assert comparison.order == "same"
-        assert not (comparison.signature or comparison.layers or comparison.configs or comparison.metadata)
+        assert [*comparison.signature, *comparison.layers, *comparison.configs, *comparison.metadata] == []
 
     def test_every_kind_of_change_is_shown_once(self, tmp_path: Path) -> None:
         old = write_package(tmp_path / "old", license="MIT")
@@ -173,7 +173,11 @@ class TestCompare:
         assert comparison.signature[1].before is None
         assert [change.path for change in comparison.layers] == ["layer0", "layer1"]
         assert comparison.layers[1].before is None
-        assert {c.path for c in comparison.configs} == {"architecture.json", "assets/NEW.md", "config/optimization.json"}
+        assert {c.path for c in comparison.configs} == {
+            "architecture.json",
+            "assets/NEW.md",
+            "config/optimization.json",
+        }
         assert [(c.path, c.before, c.after) for c in comparison.metadata] == [("license", "MIT", "BSD")]
         assert comparison.after.weights_bytes == 2 * comparison.before.weights_bytes
 

@@ -98,9 +98,8 @@ def test_one_tensor_at_a_time_is_in_memory() -> None:
 
 
 def test_golden_tensors_need_no_alignment() -> None:
-    from safetensors.numpy import save
-
     import numpy as np
+    from safetensors.numpy import save
 
     data = save({"input:x": np.zeros(3, np.float32), "output:y": np.zeros(5, np.int8)})
 

@@ -109,7 +109,8 @@ class _Work:
         return ReportDocument(
             errors=tuple(self.errors), latencies_ms=tuple(self.latencies_ms), load_ms=load_ms, cpu_s=self.cpu_s,
             wall_s=sum(self.latencies_ms) / 1000, before_load=before, after_load=after_load, steady=steady,
-            peak=peak_resident_bytes(), after_unload=_resident_after_unload() if self.job.unload else None,
+            peak=max(peak_resident_bytes(), steady, after_load),  # the kernel updates its mark a little late
+            after_unload=_resident_after_unload() if self.job.unload else None,
             read_bytes=None if read_before is None or read_after is None else read_after - read_before,
             major_faults=_major_faults() - faults_before, counters=counts, counters_unavailable=counters.unavailable,
         )  # fmt: skip
@@ -125,7 +126,7 @@ class _Work:
                     return  # told when the request is run and recorded
 
     def _run(self, session: Session, index: int, counters: HardwareCounters) -> None:
-        self._say(f"ran request {index + 1} of {self.job.requests}")
+        self._say(f"run request {index + 1} of {self.job.requests}")
         path = self.folder / request_file(index)
         feeds = load_tensors(path)
         outputs: dict[str, Array] = {}

@@ -71,11 +71,11 @@ class SupervisorClient:
         self._path = control_path(state)
 
     def ping(self) -> Pong | None:
-        """None where none runs."""
+        """None where none runs, or the one that did is just ending."""
         try:
             reply = self.ask(Ping())
         except HostError as error:
-            if error.code == "supervisor.not_running":
+            if error.code in ("supervisor.not_running", "supervisor.gone"):
                 return None
             raise
         return reply if isinstance(reply, Pong) else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -115,9 +114,7 @@ def _answer(url: str, model: str, headers: httpx.Headers, raw: bytes, latency_ms
 def _array(item: dict[str, Any]) -> Array:
     shape, data = [int(size) for size in item["shape"]], item["data"]
     if item["datatype"] == _TEXT:
-        text = np.empty(math.prod(shape), dtype=object)
-        text[:] = np.asarray(data, dtype=object).ravel()
-        return text.reshape(shape)
+        return np.asarray(data, dtype=object).reshape(shape)
     return np.asarray(data, dtype=np.dtype(_DTYPES[item["datatype"]])).reshape(shape)
 
 

@@ -64,14 +64,14 @@ def parse_architecture(raw: bytes, source: str) -> ModelProto:
             f"{source}: expected an object with the keys digest and model", entry=ARCHITECTURE,
             code="package.architecture",
         )  # fmt: skip
+    model = model_class()()
     try:
-        model = model_class()()
         json_format.ParseDict(tree["model"], model)
-        return model
-    except json_format.ParseError as error:
+    except (json_format.ParseError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise MalformedPackageError(
             f"{source}: describes no ONNX model: {error}", entry=ARCHITECTURE, code="package.architecture"
         ) from error
+    return model
 
 
 def _render(value: Any, path: tuple[str, ...]) -> Iterator[str]:

@@ -17,7 +17,7 @@ SLICE_ROWS = 16
 """Rows of one call: thousands at once took gigabytes (INPUTS.md, trap 13)."""
 WANTED_ROWS = 128
 """Rows that one disagreement may stand out of, and still be under a hundredth."""
-MAX_CALLS = 32
+MAX_CALLS = 100
 """For models of a fixed batch."""
 _SIZES = (16, 32, 64, 8, 1, 128, 224, 256, 512)
 """Tried in turn for dimensions that the model leaves open."""
@@ -69,9 +69,9 @@ def collect_samples(model: ModelProto, signature: Signature, golden: Sequence[Go
         return Samples(tuple(feeds), tuple(answers), count, None)
     generator = _Generator(model, signature, [request.inputs for request in golden])
     refusal = "the model has an input that cannot be generated"
-    for size in generator.sizes():
+    for batch, size in generator.sizes():
         try:
-            first = generator.feed(size)
+            first = generator.feed(batch, size)
             first_answer = run(first)
         except EngineError as error:
             refusal = error.message
@@ -80,7 +80,7 @@ def collect_samples(model: ModelProto, signature: Signature, golden: Sequence[Go
         answers.append(first_answer)
         calls = min(MAX_CALLS, -(-missing // max(1, rows_of(first))))
         for _ in range(calls - 1):
-            feeds.append(generator.feed(size))
+            feeds.append(generator.feed(batch, size))
             answers.append(run(feeds[-1]))
         return Samples(tuple(feeds), tuple(answers), count, None)
     return Samples(tuple(feeds), tuple(answers), count, f"no generated input was accepted: {refusal}")
@@ -120,17 +120,18 @@ class _Generator:
             spec.name: index_bound(model, spec.name) for spec in self._specs if spec.dtype.startswith(("int", "uint"))
         }
 
-    def sizes(self) -> Iterator[int]:
-        """Sizes to try for open dimensions beyond the batch; one where there are none."""
+    def sizes(self) -> Iterator[tuple[int, int]]:
+        """Batches, and sizes for the other open dimensions, to try in turn."""
         if any(spec.dtype in ("string", "other", "bfloat16") or spec.shape is None for spec in self._specs):
             return
         is_open = any(isinstance(size, str) for spec in self._specs for size in (spec.shape or ())[1:])
-        yield from _SIZES if is_open else _SIZES[:1]
+        for batch in (SLICE_ROWS, 1):
+            yield from ((batch, size) for size in (_SIZES if is_open else _SIZES[:1]))
 
-    def feed(self, size: int) -> dict[str, Array]:
+    def feed(self, batch: int, size: int) -> dict[str, Array]:
         """One call's inputs."""
         near = self._near_examples()
-        return near if near is not None else {spec.name: self._draw(spec, size) for spec in self._specs}
+        return near if near is not None else {spec.name: self._draw(spec, batch, size) for spec in self._specs}
 
     def _near_examples(self) -> dict[str, Array] | None:
         """Mixtures of golden rows with a little noise, where all inputs are floating-point."""
@@ -162,11 +163,12 @@ class _Generator:
         chosen = self._random.integers(rows, size=SLICE_ROWS) if open_batch else slice(None)
         return {spec.name: np.asarray(example[spec.name])[chosen] for spec in self._specs}
 
-    def _draw(self, spec: TensorSpec, size: int) -> Array:
+    def _draw(self, spec: TensorSpec, batch: int, size: int) -> Array:
         import numpy as np
 
+        rows = {spec.shape[0] for spec in self._specs if spec.shape} - {""}  # a batch may stand further in, by its name
         shape = tuple(
-            length if isinstance(length, int) else (SLICE_ROWS if axis == 0 else size)
+            length if isinstance(length, int) else batch if axis == 0 or length in rows else size
             for axis, length in enumerate(spec.shape or ())
         )
         kind = np.dtype(spec.dtype)

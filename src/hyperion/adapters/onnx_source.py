@@ -21,6 +21,7 @@ MAX_MODEL_BYTES = 2**31 - 1
 """Protobuf's own limit; larger models keep their weights in external parts."""
 HOISTED_CONSTANT_BYTES = 1024
 """Constant nodes above this are weights."""
+FIRST_IR_WITH_HIDDEN_WEIGHTS = 4
 EXTERNAL = 1
 """TensorProto.DataLocation."""
 _EXTERNAL_KEYS = frozenset({"location", "offset", "length", "checksum"})
@@ -96,6 +97,7 @@ def read_source(path: Path) -> SourceModel:
                 _refuse_external_in_functions(node, path)
     model.doc_string = ""
     del model.training_info[:]
+    _drop_listed_weights(model)
     return SourceModel(model, folder)
 
 
@@ -159,6 +161,18 @@ def _strip_node(node: NodeProto) -> None:
     del node.metadata_props[:]
     for attribute in node.attribute:
         attribute.doc_string = ""
+
+
+def _drop_listed_weights(model: ModelProto) -> None:
+    """Before IR version 4 every weight also stood among the inputs, without that meaning anything."""
+    if model.ir_version >= FIRST_IR_WITH_HIDDEN_WEIGHTS:
+        return
+    for _, graph in all_graphs(model.graph):
+        weights = {tensor.name for tensor in graph.initializer}
+        inputs = [type(value).FromString(value.SerializeToString()) for value in graph.input]
+        del graph.input[:]
+        graph.input.extend(value for value in inputs if value.name not in weights)
+    model.ir_version = FIRST_IR_WITH_HIDDEN_WEIGHTS
 
 
 def _hoist_constants(graph: GraphProto) -> None:

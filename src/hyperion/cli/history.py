@@ -6,8 +6,12 @@ import click
 
 from hyperion.bootstrap import open_host
 from hyperion.cli.command import Command, json_option
+from hyperion.cli.endless import until_stopped
 from hyperion.cli.render import answer, emit, json_line
 from hyperion.cli.render_deployment import log_line, show_history
+
+POLL_S = 0.5
+"""How often ``logs --follow`` looks for new lines."""
 
 
 @click.command(cls=Command, examples=("hyperion history mnist", "hyperion history mnist --json"), exit_codes=(5, 9))
@@ -24,16 +28,16 @@ def history(name: str, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--follow", "-f", is_flag=True, help="Go on with new lines until Ctrl-C.")
 @json_option
-def logs(name: str, follow: bool, as_json: bool) -> int:
+def logs(name: str, follow: bool, as_json: bool) -> None:
     """Show what a deployment's workers and supervisor wrote; with --json the JSON lines as they are."""
-    from hyperion.usecases.history import read_logs
+    with until_stopped(endless=follow):
+        from hyperion.usecases.history import read_logs
 
-    host, cursor = open_host(), None
-    form = json_line if as_json else log_line
-    while True:
-        lines, cursor = read_logs(host, name, cursor)
-        for entry in lines:
-            emit(form(entry))
-        if not follow:
-            return 0
-        host.clock.sleep(0.5)
+        host, cursor = open_host(), None
+        form = json_line if as_json else log_line
+        while True:
+            lines, cursor = read_logs(host, name, cursor)
+            emit("".join(map(form, lines)))
+            if not follow:
+                break
+            host.clock.sleep(POLL_S)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import Any
 import click
 
 from hyperion.cli.command import Lazy, LazyGroup
+from hyperion.cli.endless import discard_stdout
 from hyperion.cli.exit_codes import BROKEN_PIPE, INTERRUPTED
 
 COMMANDS: dict[str, Lazy] = {
@@ -73,16 +73,11 @@ def run(arguments: Sequence[str]) -> int:
         click.echo("interrupted", err=True)
         return INTERRUPTED
     except BrokenPipeError:
-        _discard_stdout()
+        discard_stdout()
         return BROKEN_PIPE
     except Exception as error:  # noqa: BLE001  (the process edge)
         return failure.report(error, verb, as_json=as_json)
     return answer if isinstance(answer, int) else 0
-
-
-def _discard_stdout() -> None:
-    """Let the interpreter's last flush go nowhere, so that it does not complain of the broken pipe."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _end(_signal: int, _frame: FrameType | None) -> None:

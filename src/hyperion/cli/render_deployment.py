@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hyperion.cli.render import block, line, number, pairs, table, when
 from hyperion.cli.render_report import show_findings
 from hyperion.cli.text import bytes_for_people, clean
+from hyperion.domain.digest import short
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from hyperion.usecases.backup import BackupSummary
     from hyperion.usecases.deploy import DeployResult, StopResult
     from hyperion.usecases.status import HostStatus
+
+IN_REVISIONS = frozenset({"actor", "created_at", "deployment", "number", "model", "origin"})
 
 
 def show_deployed(console: Console, result: DeployResult) -> None:
@@ -161,9 +164,12 @@ def show_history(console: Console, history: DeploymentHistory) -> None:
 
 
 def _told(event: Event) -> str:
-    """What an event says beside its kind, in one line."""
-    shown = ((key, value) for key, value in event.data.items() if isinstance(value, (str, int, float)) and value != "")
-    return ", ".join(f"{key} {value}" for key, value in shown)
+    """What an event says beside its kind, in one line; what the table of revisions has already is left out."""
+    return ", ".join(
+        f"{key} {short(value) if key == 'digest' else value}"
+        for key, value in event.data.items()
+        if isinstance(value, (str, int, float)) and value != "" and key not in IN_REVISIONS
+    )
 
 
 def log_line(entry: Mapping[str, Any]) -> str:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hyperion.cli.render import line, number, pairs, table
+from hyperion.cli.render_version import show_version_history
 from hyperion.cli.text import bytes_for_people
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from hyperion.domain.manifest import Layer
     from hyperion.domain.platform import PlatformProfile
     from hyperion.domain.scheme import Agreement
     from hyperion.usecases.extract import ExtractSummary
+    from hyperion.usecases.inspect import PackageOverview
     from hyperion.usecases.package import PackageSummary
 
 
@@ -76,3 +79,40 @@ def show_platform(console: Console, profile: PlatformProfile) -> None:
     )
     pairs(console, rows)
     line(console, profile.name, "bold")
+
+
+def show_overview(console: Console, overview: PackageOverview) -> None:
+    """Metadata, inputs and outputs, layers, history."""
+    line(console, f"{overview.name} {overview.version}", "bold")
+    signature, engine, quantization = overview.signature, overview.engine, overview.quantization
+    opsets = ", ".join(f"{domain} {version}" for domain, version in engine.opsets.items())
+    rows = (
+        ("  digest", overview.digest),
+        ("  description", overview.description),
+        ("  author", overview.author),
+        ("  license", overview.license),
+        ("  tags", ", ".join(overview.tags)),
+        ("  made for", overview.platform),
+        ("  inputs", "; ".join(f"{spec.name} {spec.describe()}" for spec in signature.inputs)),
+        ("  outputs", "; ".join(f"{spec.name} {spec.describe()}" for spec in signature.outputs)),
+        ("  labels", ", ".join(signature.labels or ())),
+        ("  engine", f"{engine.name} from {engine.minimum_version}; opset {opsets}"),
+        ("  scheme", None if quantization is None else quantization.scheme),
+        ("  golden", ", ".join(overview.golden) or "no golden requests"),
+        ("  size", f"{bytes_for_people(overview.total_bytes)}, weights {bytes_for_people(overview.weights_bytes)}"),
+        ("  parent", None if overview.parent is None else f"{overview.parent.version}, {overview.parent.digest}"),
+        *((f"  {key}", value) for key, value in overview.annotations.items()),
+    )
+    pairs(console, rows)
+    line(console, "")
+    sizes = overview.entries
+    layers = (
+        (layer.index, layer.name, _schemes(layer), len(layer.tensors), bytes_for_people(sizes[layer.entry].size_bytes))
+        for layer in overview.layers
+    )
+    table(console, ("layer", "name", "scheme", "tensors", "size"), layers, right=("layer", "tensors", "size"))
+    show_version_history(console, overview.history)
+
+
+def _schemes(layer: Layer) -> str:
+    return ", ".join(sorted({tensor.scheme for tensor in layer.tensors}))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hyperion.cli.render import line, number, pairs, table
-from hyperion.cli.text import bytes_for_people
+from hyperion.cli.text import bytes_for_people, clean
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,23 +31,31 @@ def show_report(console: Console, report: Report) -> None:
 
 
 def show_findings(console: Console, findings: Iterable[Finding]) -> None:
-    """One row a finding; its reason, limit and hint below it."""
+    """One row a finding; below it where, why and what to do, unless it passed."""
     from rich.table import Table
     from rich.text import Text
 
-    from hyperion.cli.text import clean
-
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
-    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
     grid.add_column(overflow="fold")
     for finding in findings:
         outcome = finding.outcome.value
         grid.add_row(Text(f"  {outcome}", STYLES[outcome]), Text(clean(finding.check)), Text(clean(finding.summary)))
-        for word, detail in (("", finding.entry), ("", finding.reason), ("hint: ", finding.hint)):
-            if detail and detail not in finding.summary:
-                grid.add_row("", "", Text(clean(f"{word}{detail}"), "dim"))
+        for detail in _details(finding):
+            grid.add_row("", "", Text(clean(detail), "dim"))
     console.print(grid)
+
+
+def _details(finding: Finding) -> list[str]:
+    """What the summary leaves unsaid: entry, reason, hint."""
+    if finding.outcome.value == "passed":
+        return []
+    told = [finding.summary]
+    for detail in (finding.hint, finding.reason, finding.entry):
+        if detail and not any(detail in text for text in told):
+            told.append(detail)
+    return told[:0:-1]
 
 
 def show_verdict(console: Console, report: Report) -> None:

@@ -14,7 +14,8 @@ def main(arguments: Sequence[str]) -> int:
     from hyperion.bootstrap import open_worker_parts
     from hyperion.serving.worker import run_worker
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # a worker leaves when its supervisor says so, or is gone
     control, listener = (_inherited(int(number)) for number in arguments)
     parts = open_worker_parts()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:

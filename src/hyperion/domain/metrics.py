@@ -124,3 +124,55 @@ class MetricsDocument(Document):
     """See docs/reference/metrics.md; a figure without samples is null."""
     unavailable: dict[str, str] = {}
     """Why a figure is null."""
+
+
+class MonitorRound(Document):
+    """What one round of ``monitor performance`` or ``monitor resources`` measured."""
+
+    kind: Literal["performance", "resources"]
+    deployment: str
+    model: str
+    version: str
+    revision: int
+    digest: Digest
+    measured_at: datetime
+    window_s: float
+    """Length of the window; the first round's begins when the revision was made."""
+    figures: dict[str, JsonValue]
+    """See docs/reference/metrics.md; a figure without samples is null."""
+    unavailable: dict[str, str] = {}
+    """Why a figure is null."""
+
+
+class ErrorLine(Document):
+    """One error of a deployment, as ``monitor errors`` appends it to its log."""
+
+    format: Literal["hyperion.error"] = "hyperion.error"
+    """Marks the line as ours; ``monitor errors`` appends to no other file."""
+    at: str | None
+    """RFC 3339; None where the line that told of it has no time."""
+    cause: str
+    """One of ERROR_CAUSES, ``worker_exited``, ``workers_gave_up``, ``rollout_aborted``, ``log`` or ``stderr``."""
+    message: str
+    deployment: str
+    revision: int | None = None
+    worker: str | None = None
+    request_id: str | None = None
+    status: int | None = None
+    """HTTP status that the client got."""
+    suppressed: int | None = None
+    """Errors before this one that were only counted, since there were too many in one second."""
+    cursor: str
+    """Where a later ``monitor errors`` on the same file goes on."""
+
+
+class ErrorRound(Document):
+    """What one round of ``monitor errors`` found."""
+
+    kind: Literal["errors"] = "errors"
+    deployment: str
+    measured_at: datetime
+    window_s: float | None
+    """Since the round before; None for the first, which tells all that was not told yet."""
+    by_cause: dict[str, int]
+    errors: tuple[ErrorLine, ...]

@@ -14,23 +14,26 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from hyperion.domain.action import Abort, Accept, Action, Finish, GiveUp, Kill, LameDuck, Promote, RespawnLater, Spawn
+from hyperion.domain.observation import (
+    Exited,
+    Failed,
+    Observation,
+    PromotionRefused,
+    PromotionWritten,
+    Reached,
+    RespawnDue,
+    Resumed,
+    RolloutAsked,
+    StopAsked,
+)
+from hyperion.domain.worker_state import Worker, WorkerState, worker_name
+
 CRASH_LIMIT = 5
 """Crashes in a row after which a worker's slot is given up."""
 STEADY_S = 30.0
 """A worker that took traffic for this long starts its count of crashes anew."""
 LONGEST_BACKOFF_S = 10.0
-
-
-class WorkerState(StrEnum):
-    SPAWNED = "spawned"
-    LOADED = "loaded"
-    GATED = "gated"
-    """Warm and proven, not taking traffic."""
-    ACCEPTING = "accepting"
-    LAME_DUCK = "lame_duck"
-    """Finishes what it has, takes no new connection."""
-    DRAINED = "drained"
-    EXITED = "exited"
 
 
 class RolloutState(StrEnum):
@@ -42,25 +45,6 @@ class RolloutState(StrEnum):
     """The decision is durable; the old workers finish."""
     PROMOTED = "promoted"
     ABORTED = "aborted"
-
-
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """One process of a revision; ``told`` says that it was told to take traffic and has not yet answered."""
-
-    revision: int
-    index: int
-    state: WorkerState = WorkerState.SPAWNED
-    told: bool = False
-
-    @property
-    def name(self) -> str:
-        return worker_name(self.revision, self.index)
-
-
-def worker_name(revision: int, index: int) -> str:
-    """``r3-w0``: unique among living workers, the same again after a respawn."""
-    return f"r{revision}-w{index}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,140 +96,6 @@ class ServingState:
         return tuple(worker for worker in self.workers if worker.revision == revision)
 
 
-# --- what is observed ------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Resumed:
-    """A supervisor starts and finds this revision active in the ledger."""
-
-    revision: int
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class RolloutAsked:
-    """A new revision is desired, durably."""
-
-    revision: int
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Reached:
-    """A worker reports that it reached LOADED, GATED, ACCEPTING, LAME_DUCK or DRAINED."""
-
-    worker: str
-    state: WorkerState
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A worker's proof failed, or it missed its deadline."""
-
-    worker: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Exited:
-    """A worker is gone. ``accepted_s`` is for how long it had taken traffic."""
-
-    worker: str
-    reason: str
-    accepted_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class RespawnDue:
-    revision: int
-    index: int
-
-
-@dataclass(frozen=True, slots=True)
-class PromotionWritten:
-    """Answers Promote, before anything else is observed."""
-
-
-@dataclass(frozen=True, slots=True)
-class PromotionRefused:
-    """Answers Promote where the ledger could not be written."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class StopAsked:
-    reason: str = "the deployment was stopped"
-
-
-Observation = (
-    Resumed | RolloutAsked | Reached | Failed | Exited | RespawnDue | PromotionWritten | PromotionRefused | StopAsked
-)
-
-# --- what to do ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Spawn:
-    revision: int
-    index: int
-
-
-@dataclass(frozen=True, slots=True)
-class Accept:
-    worker: str
-
-
-@dataclass(frozen=True, slots=True)
-class LameDuck:
-    worker: str
-
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    worker: str
-
-
-@dataclass(frozen=True, slots=True)
-class RespawnLater:
-    revision: int
-    index: int
-    delay_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class GiveUp:
-    """A worker crashed too often; its slot stays empty until the next rollout or start."""
-
-    worker: str
-    crashes: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Promote:
-    """Write to the ledger that the revision is active."""
-
-    revision: int
-
-
-@dataclass(frozen=True, slots=True)
-class Abort:
-    """Write to the ledger that the rollout was aborted and desired is what is active."""
-
-    revision: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """The rollout has come to its end, and what it replaced is gone."""
-
-    revision: int
-
-
-Action = Spawn | Accept | LameDuck | Kill | RespawnLater | GiveUp | Promote | Abort | Finish
 Step = tuple[ServingState, tuple[Action, ...]]
 
 
@@ -399,8 +249,7 @@ def _exited(state: ServingState, worker: Worker, reason: str, accepted_s: float)
     if rollout is not None:
         return _abort(state, reason)
     state, finish = _finish_if_alone(state)
-    leaving = worker.state in (WorkerState.LAME_DUCK, WorkerState.DRAINED)
-    if finish or leaving or state.stopping or worker.revision != state.active:
+    if finish or state.stopping or worker.revision != state.active:
         return state, finish
     counts = dict(state.crashes)
     crashes = 1 if accepted_s >= STEADY_S else counts.get(worker.index, 0) + 1

@@ -117,7 +117,7 @@ class QuantizationRecord(Document):
 
 def rounded(value: float, digits: int = 4) -> float:
     """``value`` with a fixed number of decimals, rounded down so that a figure never flatters."""
-    factor = 10**digits
+    factor = float(10**digits)
     return math.floor(value * factor + 1e-9) / factor
 
 
@@ -127,7 +127,7 @@ def tolerance_for(error: float) -> float:
         return 0.0
     doubled = 2 * error
     digits = 1 - math.floor(math.log10(doubled))
-    return float(f"{math.ceil(doubled * 10.0**digits - 1e-9)}e{-digits}")
+    return float(f"{math.ceil(doubled * math.pow(10.0, digits) - 1e-9)}e{-digits}")
 
 
 __all__ = [

@@ -36,6 +36,8 @@ from hyperion.format.zip_records import (
 
 __all__ = ["ArchiveReader", "PendingEntry", "repack", "rewrite_manifest", "write_archive"]
 
+_AGAIN = "fetch or make the package again"
+
 
 class ArchiveReader(OpenedPackage):
     """An opened package file.
@@ -99,76 +101,122 @@ class ArchiveReader(OpenedPackage):
         for number in range(count):
             parsed = read_directory_record(directory, position)
             if parsed is None:
-                raise _malformed(f"{source}: record {number} of the zip directory is cut off or misnamed", "directory")
+                raise MalformedPackageError(
+                    f"{source}: record {number} of the zip directory is cut off or misnamed",
+                    hint=_AGAIN,
+                    code="package.directory",
+                )
             record, after = parsed
             expected = directory_record(record)
             if directory[position:after] != expected:
                 field = directory_difference(expected, directory[position:after], record.name)
-                raise _malformed(
+                raise MalformedPackageError(
                     f"{source}: the directory record of {record.name!r} has an unexpected {field}",
-                    "directory",
-                    record.name,
+                    hint=_AGAIN,
+                    entry=record.name,
+                    code="package.directory",
                 )
             if record.name in records:
-                raise _malformed(f"{source}: the entry {record.name!r} stands there twice", "duplicate", record.name)
+                raise MalformedPackageError(
+                    f"{source}: the entry {record.name!r} stands there twice",
+                    hint=_AGAIN,
+                    entry=record.name,
+                    code="package.duplicate_entry",
+                )
             self._check_local_header(record, offset, directory_offset, source)
             records[record.name] = record
             position, offset = after, record.end
         if position != len(directory) or offset != directory_offset:
-            raise _malformed(f"{source}: there are bytes that belong to no entry", "hidden_data")
+            raise MalformedPackageError(
+                f"{source}: there are bytes that belong to no entry",
+                hint=_AGAIN,
+                code="package.hidden_data",
+            )
         check_names(records, source)
         if list(records) != in_order(records):
-            raise _malformed(f"{source}: the entries are not sorted by name with {MANIFEST} last", "order")
+            raise MalformedPackageError(
+                f"{source}: the entries are not sorted by name with {MANIFEST} last",
+                hint=_AGAIN,
+                code="package.order",
+            )
         return records
 
     def _read_directory(self, source: str) -> tuple[int, bytes, int]:
         size = self._file.size
         if size < END_BYTES:
-            raise _malformed(f"{source}: {size} bytes are too few for a package", "truncated")
+            raise MalformedPackageError(
+                f"{source}: {size} bytes are too few for a package",
+                hint=_AGAIN,
+                code="package.truncated",
+            )
         end = self._file.read_at(size - END_BYTES, END_BYTES)
         count, offset, length = read_end(end)
         if offset + length + END_BYTES != size or end != end_records(count, offset, length):
-            raise _malformed(
+            raise MalformedPackageError(
                 f"{source}: the last {END_BYTES} bytes are not the end of a Hyperion package of {size} bytes: "
                 "it is cut off, has something added, or is something else",
-                "truncated",
+                hint=_AGAIN,
+                code="package.truncated",
             )
         if count == 0 or count > MAX_ENTRIES or length > MAX_DIRECTORY_BYTES:
-            raise _malformed(f"{source}: claims {count} entries in a directory of {length} bytes", "too_large")
+            raise MalformedPackageError(
+                f"{source}: claims {count} entries in a directory of {length} bytes",
+                hint=_AGAIN,
+                code="package.too_large",
+            )
         return offset, self._file.read_at(offset, length), count
 
     def _check_local_header(self, record: EntryRecord, offset: int, directory_offset: int, source: str) -> None:
         """Demand that the entry begins at ``offset`` with exactly the header that follows from its record."""
         if record.offset != offset:
-            raise _malformed(
+            raise MalformedPackageError(
                 f"{source}: the entry {record.name!r} should begin at byte {offset}, "
                 f"the directory says {record.offset}",
-                "overlap",
-                record.name,
+                hint=_AGAIN,
+                entry=record.name,
+                code="package.overlap",
             )
         expected = local_header(record)
         if record.size_bytes > directory_offset or record.end > directory_offset:
-            raise _malformed(
+            raise MalformedPackageError(
                 f"{source}: the entry {record.name!r} of {record.size_bytes} bytes reaches into the directory",
-                "overlap",
-                record.name,
+                hint=_AGAIN,
+                entry=record.name,
+                code="package.overlap",
             )
         found = self._file.read_at(offset, len(expected))
         if found != expected:
             field = local_difference(expected, found, record.name)
-            raise _malformed(
-                f"{source}: the local header of {record.name!r} has an unexpected {field}", "header", record.name
+            raise MalformedPackageError(
+                f"{source}: the local header of {record.name!r} has an unexpected {field}",
+                hint=_AGAIN,
+                entry=record.name,
+                code="package.header",
             )
 
     def _read_manifest_entry(self, source: str) -> bytes:
         record = self._records.get(MANIFEST)
         if record is None:
-            raise _malformed(f"{source}: has no {MANIFEST}", "manifest")
+            raise MalformedPackageError(
+                f"{source}: has no {MANIFEST}",
+                hint=_AGAIN,
+                code="package.manifest",
+            )
         if record.size_bytes > MAX_MANIFEST_BYTES:
-            raise _malformed(f"{source}: {MANIFEST} has {record.size_bytes} bytes", "too_large", MANIFEST)
+            raise MalformedPackageError(
+                f"{source}: {MANIFEST} has {record.size_bytes} bytes",
+                hint=_AGAIN,
+                entry=MANIFEST,
+                code="package.too_large",
+            )
         raw = self._file.read_at(record.payload_offset, record.size_bytes)
         if crc32(raw) != record.crc32:
-            raise _malformed(f"{source}: {MANIFEST} is damaged: its CRC is wrong", "crc", MANIFEST)
+            raise MalformedPackageError(
+                f"{source}: {MANIFEST} is damaged: its CRC is wrong",
+                hint=_AGAIN,
+                entry=MANIFEST,
+                code="package.crc",
+            )
         return raw
 
     def _check_entries(self) -> None:
@@ -178,17 +226,28 @@ class ArchiveReader(OpenedPackage):
             if name == MANIFEST:
                 continue
             if name not in listed:
-                raise _malformed(f"{source}: the entry {name!r} is not listed in {MANIFEST}", "unlisted", name)
+                raise MalformedPackageError(
+                    f"{source}: the entry {name!r} is not listed in {MANIFEST}",
+                    hint=_AGAIN,
+                    entry=name,
+                    code="package.unlisted_entry",
+                )
             if listed[name].size_bytes != record.size_bytes:
-                raise _malformed(
+                raise MalformedPackageError(
                     f"{source}: the entry {name!r} has {record.size_bytes} bytes, "
                     f"{MANIFEST} says {listed[name].size_bytes}",
-                    "size_mismatch",
-                    name,
+                    hint=_AGAIN,
+                    entry=name,
+                    code="package.size_mismatch",
                 )
         for name in listed:
             if name not in self._records:
-                raise _malformed(f"{source}: the entry {name!r} of {MANIFEST} is missing", "missing_entry", name)
+                raise MalformedPackageError(
+                    f"{source}: the entry {name!r} of {MANIFEST} is missing",
+                    hint=_AGAIN,
+                    entry=name,
+                    code="package.missing_entry",
+                )
 
 
 def rewrite_manifest(stream: BinaryIO, package: ArchiveReader, raw_manifest: bytes) -> None:
@@ -208,10 +267,3 @@ def rewrite_manifest(stream: BinaryIO, package: ArchiveReader, raw_manifest: byt
         copy_start(source.fileno(), stream.fileno(), package.manifest_offset, package.source)
     stream.seek(0, os.SEEK_END)
     write_end(stream, records, raw_manifest)
-
-
-def _malformed(message: str, fault: str, entry: str | None = None) -> MalformedPackageError:
-    codes = {"duplicate": "duplicate_entry", "unlisted": "unlisted_entry"}
-    return MalformedPackageError(
-        message, hint="fetch or make the package again", entry=entry, code=f"package.{codes.get(fault, fault)}"
-    )

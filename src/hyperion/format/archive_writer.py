@@ -14,7 +14,6 @@ from hyperion.errors import DigestMismatchError, MalformedPackageError
 from hyperion.format.block_pump import BlockPump, Progress, crc32
 from hyperion.format.content import require_harmless
 from hyperion.format.free_space import require_space
-from hyperion.format.limits import MAX_MANIFEST_BYTES
 from hyperion.format.manifest_json import manifest_bytes, read_manifest
 from hyperion.format.names import check_names, in_order
 from hyperion.format.package import PackageReader
@@ -96,12 +95,6 @@ def repack(stream: BinaryIO, package: PackageReader, progress: Progress | None =
 
 def write_end(stream: BinaryIO, records: list[EntryRecord], raw_manifest: bytes) -> None:
     """Write manifest.json, the directory and the end records at the stream's position."""
-    if len(raw_manifest) > MAX_MANIFEST_BYTES:
-        raise MalformedPackageError(
-            f"the manifest would have {len(raw_manifest)} bytes; at most {MAX_MANIFEST_BYTES} are read",
-            entry=MANIFEST,
-            code="package.too_large",
-        )
     offset = records[-1].end if records else 0
     record = EntryRecord(MANIFEST, len(raw_manifest), crc32(raw_manifest), offset)
     stream.write(local_header(record) + raw_manifest + directory_and_end([*records, record]))

@@ -33,7 +33,7 @@ class DirectoryReader(OpenedPackage):
         self._path = path
         source = str(path) if source is None else source
         found = dict(_files(path, source))
-        if MANIFEST not in found:
+        if MANIFEST not in found:  # there may be a folder of that name
             raise MalformedPackageError(
                 f"{source}: expected a package directory, found no {MANIFEST} in it", code="package.not_a_package"
             )

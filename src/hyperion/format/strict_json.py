@@ -1,13 +1,14 @@
 """JSON that means one thing: what one reader sees is what every reader sees.
 
 Refused beyond plain syntax: duplicate keys, NaN and infinities, a byte-order mark, bad UTF-8, lone surrogates,
-integers beyond ±2^53, nesting deeper than 64, oversized documents. Documents report all their faults at once.
+integers beyond ±(2^53-1), nesting deeper than 64, oversized documents. Documents report all their faults at once.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import NoReturn, TypeVar
 
@@ -95,17 +96,14 @@ def _refusal(source: str, fault: str) -> ConfigError:
 def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise ValueError(f"has the key {key[:_SHOWN_CHARACTERS]!r} twice in one object")
-            seen.add(key)
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"has the key {twice[:_SHOWN_CHARACTERS]!r} twice in one object")
     return found
 
 
 def _integer(text: str) -> int:
     if len(text) > len(str(-MAX_JSON_INTEGER)) or abs(int(text)) > MAX_JSON_INTEGER:
-        raise ValueError(f"has the integer {text[:_SHOWN_CHARACTERS]}, which is beyond ±2^53")
+        raise ValueError(f"has the integer {text[:_SHOWN_CHARACTERS]}, which is beyond ±(2^53-1)")
     return int(text)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from hyperion.domain.scheme import W4_BLOCK
 from hyperion.quantization.gemm import FLOAT
-from hyperion.quantization.graph import Use, all_graphs, uses_by_key
+from hyperion.quantization.graph import Use, all_graphs, ambiguous_names, uses_by_key
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
@@ -47,14 +47,15 @@ def find_candidates(model: ModelProto, scheme: Scheme) -> tuple[tuple[Candidate,
     opset = max((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), default=0)
     uses = uses_by_key(model.graph)
     fixed = _fixed(model)
+    ambiguous = ambiguous_names(model)
     tensors = {path + tensor.name: tensor for path, graph in all_graphs(model.graph) for tensor in graph.initializer}
     found: list[Candidate] = []
     reasons: dict[str, str] = {}
     for key, readers in uses.items():
         tensor = tensors[key]
-        if tensor.data_type not in (FLOAT, *_TYPE_NAMES) or len(tensor.dims) < 2:
-            continue
-        kind, reason = _judge(key, tensor, readers, scheme, opset, fixed)
+        if tensor.data_type not in (FLOAT, *_TYPE_NAMES) or sum(size != 1 for size in tensor.dims) < 2:
+            continue  # vectors (biases, scales) are no matter for a scheme
+        kind, reason = _judge(key, tensor, readers, scheme, opset, fixed, ambiguous)
         if reason is not None:
             reasons[key] = reason
         elif kind is not None:
@@ -72,7 +73,13 @@ def _fixed(model: ModelProto) -> set[str]:
 
 
 def _judge(
-    key: str, tensor: TensorProto, uses: Sequence[Use], scheme: Scheme, opset: int, fixed: set[str]
+    key: str,
+    tensor: TensorProto,
+    uses: Sequence[Use],
+    scheme: Scheme,
+    opset: int,
+    fixed: set[str],
+    ambiguous: set[str],
 ) -> tuple[Kind | None, str | None]:
     if tensor.data_type != FLOAT:
         return None, f"is {_TYPE_NAMES[tensor.data_type]}; {scheme} covers float32"
@@ -89,8 +96,8 @@ def _judge(
     kind = kinds.pop()
     if kind is None or kind not in _COVERED[scheme] or any(use.node.domain not in ("", "ai.onnx") for use in uses):
         return None, f"is used by {readers}, which {scheme} does not cover"
-    if any(use.scope + use.tensor.name != key for use in uses):
-        return None, "is used in an inner graph"
+    if tensor.name in ambiguous:
+        return None, "has a name that several graphs use"
     return kind, _shape_fault(kind, tensor, uses, scheme)
 
 

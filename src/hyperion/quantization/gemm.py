@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from hyperion.quantization.graph import Use, all_graphs, uses_by_key
+from hyperion.quantization.graph import Use, all_graphs, ambiguous_names, uses_by_key
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,56 +19,55 @@ FLOAT = 1
 
 
 def split_gemms(model: ModelProto, read: Reader) -> int:
-    """Replace every Gemm whose weight is an initializer of its own graph; returns how many.
+    """Replace every Gemm whose weight is an initializer; returns how many.
 
     A transposed weight is stored the other way round, ``alpha`` is multiplied into it. Gemms that share a weight with
     anything but alike Gemms stay.
     """
     uses = uses_by_key(model.graph)
-    count = 0
-    for path, graph in reversed(list(all_graphs(model.graph))):
-        own = {path + tensor.name: tensor for tensor in graph.initializer}
-        fixed = {value.name for value in [*graph.input, *graph.output]}
-        ready = {
-            key: tensor
-            for key, tensor in own.items()
-            if tensor.name not in fixed and _is_plain_weight(tensor, uses.get(key, []), path)
-        }
-        count += _split(graph, path, ready, read)
-    return count
+    ambiguous = ambiguous_names(model)
+    ready: dict[str, TensorProto] = {}
+    for path, graph in all_graphs(model.graph):
+        fixed = {value.name for value in [*graph.input, *graph.output]} | ambiguous
+        for tensor in graph.initializer:
+            readers = uses.get(path + tensor.name, [])
+            if tensor.name not in fixed and _is_linear_weight(tensor, readers):
+                _settle(tensor, readers[0].node, read)
+                ready[tensor.name] = tensor
+    return sum(_split(graph, ready) for _, graph in reversed(list(all_graphs(model.graph))))
 
 
-def _is_plain_weight(tensor: TensorProto, uses: list[Use], path: str) -> bool:
+def _is_linear_weight(tensor: TensorProto, uses: list[Use]) -> bool:
     settings = {(_number(use.node, "transB", 0), _number(use.node, "alpha", 1.0)) for use in uses}
     return (
-        bool(uses)
+        len(settings) == 1
         and tensor.data_type == FLOAT
         and len(tensor.dims) == 2
-        and len(settings) == 1
-        and all(use.node.op_type == "Gemm" and use.position == 1 and use.scope == path for use in uses)
+        and all(use.node.op_type == "Gemm" and use.position == 1 for use in uses)
     )
 
 
-def _split(graph: GraphProto, path: str, ready: dict[str, TensorProto], read: Reader) -> int:
+def _settle(tensor: TensorProto, node: NodeProto, read: Reader) -> None:
+    """Turn a weight as its Gemms read it."""
     from onnx import numpy_helper
 
+    transposed, alpha = bool(_number(node, "transB", 0)), _number(node, "alpha", 1.0)
+    if not transposed and alpha == 1:
+        return
+    values = read(tensor).T if transposed else read(tensor)
+    values = values if alpha == 1 else values * values.dtype.type(alpha)
+    tensor.CopyFrom(numpy_helper.from_array(values.copy(order="C"), tensor.name))
+
+
+def _split(graph: GraphProto, ready: Mapping[str, TensorProto]) -> int:
     nodes: list[NodeProto] = []
-    settled: set[str] = set()
     count = 0
     for node in graph.node:
-        key = path + node.input[1] if node.op_type == "Gemm" else None
-        if key is None or key not in ready:
+        if node.op_type == "Gemm" and node.input[1] in ready:
+            nodes += _linear(graph, node)
+            count += 1
+        else:
             nodes.append(type(node).FromString(node.SerializeToString()))
-            continue
-        transposed, alpha = bool(_number(node, "transB", 0)), _number(node, "alpha", 1.0)
-        if key not in settled and (transposed or alpha != 1):
-            tensor = ready[key]
-            values = read(tensor).T if transposed else read(tensor)
-            values = values if alpha == 1 else values * values.dtype.type(alpha)
-            tensor.CopyFrom(numpy_helper.from_array(values.copy(order="C"), tensor.name))
-        settled.add(key)
-        nodes += _linear(graph, node)
-        count += 1
     if count:
         del graph.node[:]
         graph.node.extend(nodes)

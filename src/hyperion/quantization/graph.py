@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
+    from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 GRAPH, GRAPHS = 5, 10
 """AttributeProto.AttributeType."""
@@ -89,3 +89,16 @@ def uses_by_key(graph: GraphProto) -> Mapping[str, list[Use]]:
     for use in initializer_uses(graph):
         found.setdefault(use.key, []).append(use)
     return found
+
+
+def ambiguous_names(model: ModelProto) -> set[str]:
+    """Names that stand for several things, one in each graph; rewriting goes by names."""
+    seen: set[str] = set()
+    twice: set[str] = set()
+    for _, graph in all_graphs(model.graph):
+        own = {tensor.name for tensor in graph.initializer}
+        own.update(value.name for value in graph.input)
+        own.update(output for node in graph.node for output in node.output)
+        twice |= seen & own
+        seen |= own
+    return twice

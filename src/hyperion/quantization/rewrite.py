@@ -83,11 +83,18 @@ def rewrite(model: ModelProto, rounded: Mapping[str, Rounded], scheme: Scheme) -
         Key of every new tensor → key of the weight that it stands for.
     """
     names = _Names(model)
+    graphs = list(all_graphs(model.graph))
+    stored: dict[str, Stored] = {}
     origins: dict[str, str] = {}
-    for path, graph in reversed(list(all_graphs(model.graph))):
-        own = {name: part for key, part in rounded.items() if (name := _own_name(key, path, graph)) is not None}
+    for path, graph in graphs:
+        own = {tensor.name: part for tensor in graph.initializer if (part := rounded.get(path + tensor.name))}
         if own:
-            origins |= _GraphRewriter(path, graph, own, scheme, names).run()
+            found = _store(graph, own, names)
+            stored |= found
+            origins |= {path + new: path + name for name, part in found.items() for new in part.names.values()}
+    for _, graph in reversed(graphs):  # inner before outer: an outer node is copied with the graphs in it
+        if any(name in stored for node in graph.node for name in node.input):
+            _GraphRewriter(graph, stored, scheme, names).run()
     if scheme == "w4" and rounded and not any(item.domain == MICROSOFT for item in model.opset_import):
         model.opset_import.add(domain=MICROSOFT, version=1)
     return origins
@@ -109,11 +116,32 @@ def read_weights(
     return rounded, reasons
 
 
-def _own_name(key: str, path: str, graph: GraphProto) -> str | None:
-    if not key.startswith(path):
-        return None
-    name = key[len(path) :]
-    return name if any(tensor.name == name for tensor in graph.initializer) else None
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A rounded weight in the graph: the names of its parts by suffix."""
+
+    rounded: Rounded
+    names: Mapping[str, str]
+
+
+def _store(graph: GraphProto, rounded: Mapping[str, Rounded], names: _Names) -> dict[str, Stored]:
+    """Exchange the initializers of one graph; returns what became of each weight, by its name."""
+    from onnx import numpy_helper
+
+    kept = [
+        type(tensor).FromString(tensor.SerializeToString())
+        for tensor in graph.initializer
+        if tensor.name not in rounded
+    ]
+    stored: dict[str, Stored] = {}
+    for weight, rounding in rounded.items():
+        parts = {suffix: names.fresh(f"{weight}_{suffix}") for suffix in rounding.parts}
+        for suffix, array in rounding.parts.items():
+            kept.append(numpy_helper.from_array(np.ascontiguousarray(array), parts[suffix]))
+        stored[weight] = Stored(rounding, parts)
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    return stored
 
 
 class _Names:
@@ -135,55 +163,28 @@ class _Names:
 
 
 class _GraphRewriter:
-    """One graph; inner graphs were rewritten before."""
+    """One graph; weights may be stored in it or in an outer one."""
 
-    def __init__(
-        self, path: str, graph: GraphProto, rounded: Mapping[str, Rounded], scheme: Scheme, names: _Names
-    ) -> None:
-        self._path = path
+    def __init__(self, graph: GraphProto, stored: Mapping[str, Stored], scheme: Scheme, names: _Names) -> None:
         self._graph = graph
-        self._rounded = rounded
+        self._stored = stored
         self._scheme = scheme
         self._names = names
         self._nodes: list[NodeProto] = []
         self._activations: dict[str, tuple[str, str, str]] = {}
         self._constants: dict[str, str] = {}
 
-    def run(self) -> dict[str, str]:
-        parts, origins = self._store()
+    def run(self) -> None:
         for node in self._graph.node:
-            weight = next((name for name in node.input if name in self._rounded), None)
+            weight = next((self._stored[name] for name in node.input if name in self._stored), None)
             if weight is None:
                 self._nodes.append(type(node).FromString(node.SerializeToString()))
             elif self._scheme == "w4":
-                self._w4(node, self._rounded[weight], parts[weight])
+                self._w4(node, weight.rounded, weight.names)
             else:
-                self._int8(node, self._rounded[weight], parts[weight])
+                self._int8(node, weight.rounded, weight.names)
         del self._graph.node[:]
         self._graph.node.extend(self._nodes)
-        return origins
-
-    def _store(self) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
-        """Exchange the initializers; returns the new names by weight and suffix, and the origins."""
-        from onnx import numpy_helper
-
-        kept = [
-            type(tensor).FromString(tensor.SerializeToString())
-            for tensor in self._graph.initializer
-            if tensor.name not in self._rounded
-        ]
-        parts: dict[str, dict[str, str]] = {}
-        origins: dict[str, str] = {}
-        for weight, rounded in self._rounded.items():
-            parts[weight] = {}
-            for suffix, array in rounded.parts.items():
-                name = self._names.fresh(f"{weight}_{suffix}")
-                kept.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
-                parts[weight][suffix] = name
-                origins[self._path + name] = self._path + weight
-        del self._graph.initializer[:]
-        self._graph.initializer.extend(kept)
-        return parts, origins
 
     def _add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
         from onnx import helper

@@ -79,11 +79,14 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
-        if path in self._infer_paths and method == "POST":
-            await self._infer(scope, receive, send)
-            return
-        status, body, headers = self._answer(path, method)
-        await _respond(send, status, body, headers)
+        try:
+            if path in self._infer_paths and method == "POST":
+                await self._infer(scope, receive, send)
+            else:
+                status, body, headers = self._answer(path, method)
+                await _respond(send, status, body, headers)
+        finally:
+            self._slot.counters[INFLIGHT] -= 1
 
     def _answer(self, path: str, method: str) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
         """What anything but inference gets."""
@@ -120,11 +123,10 @@ class Application:
         # Counted before it is sent: whoever has an answer finds it in the counters.
         self._slot.answered(time.perf_counter_ns() - started, len(answer) + self._identity_bytes + 80)
         await _respond(send, status, answer, headers)
-        self._slot.counters[INFLIGHT] = max(0, len(self._door.tasks) - 1)
 
     async def _run(self, body: bytes) -> bytes:
         limit = self._door.limits.max_inflight
-        if len(self._door.tasks) > limit:
+        if self._slot.counters[INFLIGHT] > limit:
             raise RequestRefused("overloaded", f"{limit} requests are in work, the most that are accepted; retry later")
         request = parse_infer(self._model, body)
         if len(body) < self._inline_bytes:

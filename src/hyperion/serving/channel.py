@@ -29,6 +29,7 @@ class Start(msgspec.Struct, frozen=True, tag="start"):
     """Everything that a worker needs to know; the rest comes from the store."""
 
     version: int
+    server_version: str
     deployment: str
     model: str
     model_version: str

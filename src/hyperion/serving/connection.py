@@ -18,6 +18,7 @@ from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any
 
+import httptools
 import orjson
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -29,6 +30,8 @@ from hyperion.serving.telemetry import INFLIGHT, RECEIVED_BYTES, Slot
 KEEP_ALIVE_S = 75
 LINGER_S = 2.0
 """How long a refused connection is read on, so that its client sees the refusal."""
+
+UPGRADE_HEADERS = (b"upgrade", b"connection", b"http2-settings")
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -132,13 +135,40 @@ class Connection(HttpToolsProtocol):
         if self.refused:
             return  # lingering: what still comes is thrown away
         self.head_bytes += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._feed(data)
         if not self.receiving:
             self._disarm()
         elif self.deadline is None:
             self.deadline = self.loop.call_later(self.limits.header_timeout_s, self._too_slow)
         if self.in_header and self.head_bytes > self.limits.max_header_bytes:
             self._refuse_header()
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            if not self.refused:
+                self.refuse(400, "bad_request", "the bytes are no HTTP request")
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Read a request anew without its offer to upgrade (some clients offer HTTP/2 with every request).
+
+        The parser takes an upgrade for granted and would give the body to the next protocol.
+        """
+        if self.refused:
+            return
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self.refuse(400, "bad_request", "CONNECT is not served")
+            return
+        kept = [(name, value) for name, value in self.headers if name not in UPGRADE_HEADERS]
+        head = b"".join((method, b" ", self.url, b" HTTP/1.1\r\n", *(b"%s: %s\r\n" % item for item in kept), b"\r\n"))
+        self.parser = httptools.HttpRequestParser(self)
+        self._feed(head)
+        self._feed(rest)
 
     # --- the parser's events ---
 
@@ -148,7 +178,7 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self.in_header = False
-        if self.refused:
+        if self.refused or self.parser.should_upgrade():
             return
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > self.limits.max_header_bytes:
@@ -177,7 +207,7 @@ class Connection(HttpToolsProtocol):
         self.cycle.body += body
 
     def on_message_complete(self) -> None:
-        if self.refused:
+        if self.refused or self.parser.should_upgrade():
             return
         self.receiving = False
         self.head_bytes = 0
@@ -196,8 +226,8 @@ class Connection(HttpToolsProtocol):
             self._run(cycle, app)
 
     def _run(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self.door.slot.counters[INFLIGHT] += 1
         super()._start_asgi_task(cycle, app)
-        self.door.slot.counters[INFLIGHT] = len(self.door.tasks)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -229,10 +259,6 @@ class Connection(HttpToolsProtocol):
             self.transport.write_eof()
         self.linger = self.loop.call_later(LINGER_S, self.transport.close)
 
-    def send_400_response(self, msg: str) -> None:
-        if not self.refused:
-            self.refuse(400, "bad_request", msg)
-
     def eof_received(self) -> None:
         """The client sends no more; uvicorn's answer, closing once all is written, is the transport's default."""
 
@@ -257,9 +283,6 @@ class Connection(HttpToolsProtocol):
     def _latest(self) -> RequestResponseCycle | None:
         """The newest request of this connection; None before the first."""
         return self.cycle
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """An upgrade that we do not offer is ignored, as HTTP has it; a line in the log for each would help nobody."""
 
     def _disarm(self) -> None:
         if self.deadline is not None:

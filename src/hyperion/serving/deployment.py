@@ -10,12 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hyperion.domain import rollout as rules
+from hyperion.domain import action as act
+from hyperion.domain import observation as seen
 from hyperion.domain.command import Deployed, Progress
 from hyperion.domain.deployment import Revision
 from hyperion.domain.event import EventDraft, EventKind
 from hyperion.domain.finding import Finding, Outcome
-from hyperion.domain.rollout import RolloutState, ServingState, Worker, WorkerState, advance
+from hyperion.domain.rollout import RolloutState, ServingState, advance
+from hyperion.domain.worker_state import Worker, WorkerState
 from hyperion.errors import HyperionError
 from hyperion.ports import Clock, HostFacts, Ledger, WorkerLauncher
 from hyperion.serving.channel import (
@@ -55,6 +57,8 @@ class Surroundings:
     clock: Clock
     metrics_dir: Path
     """Folder of slot files; each deployment has its own under it."""
+    version: str
+    """Of this software."""
 
 
 class RunningDeployment:
@@ -77,7 +81,7 @@ class RunningDeployment:
         self._revisions: dict[int, Revision] = {}
         self._listeners: dict[int, socket.socket] = {}
         self._proofs: dict[str, tuple[Finding, ...]] = {}
-        self._observations: deque[rules.Observation] = deque()
+        self._observations: deque[seen.Observation] = deque()
         self._advancing = False
         self._stop_recorded = False
         self._ended = asyncio.Event()
@@ -109,7 +113,7 @@ class RunningDeployment:
     def resume(self, revision: Revision, listener: socket.socket) -> None:
         """Serve a revision that was proven and promoted before this supervisor started."""
         self._take_in(revision, listener)
-        self.observe(rules.Resumed(revision.number, revision.config.workers))
+        self.observe(seen.Resumed(revision.number, revision.config.workers))
 
     async def roll_out(self, revision: Revision, listener: socket.socket, tell: Callable[[Progress], None]) -> Deployed:
         """Bring a new revision into service; returns when the rollout has come to its end."""
@@ -118,7 +122,7 @@ class RunningDeployment:
         self._began_s = self._around.clock.monotonic()
         self._outcome = asyncio.get_running_loop().create_future()
         self._say("spawn", f"starting {_count(revision.config.workers, 'worker')} of revision {revision.number}")
-        self.observe(rules.RolloutAsked(revision.number, revision.config.workers))
+        self.observe(seen.RolloutAsked(revision.number, revision.config.workers))
         try:
             return await self._outcome
         finally:
@@ -127,13 +131,13 @@ class RunningDeployment:
     async def stop(self, *, recorded: bool, reason: str) -> None:
         """Drain and end; ``recorded`` says that the ledger holds the stop already."""
         self._stop_recorded = recorded
-        self.observe(rules.StopAsked(reason))
+        self.observe(seen.StopAsked(reason))
         self._end_if_empty()
         await self._ended.wait()
 
     # --- the loop: observe, decide, act ---
 
-    def observe(self, observation: rules.Observation) -> None:
+    def observe(self, observation: seen.Observation) -> None:
         """Take in what happened and do what follows from it."""
         self._observations.append(observation)
         if self._advancing:
@@ -148,28 +152,28 @@ class RunningDeployment:
             self._advancing = False
         self._end_if_empty()
 
-    def _do(self, action: rules.Action) -> None:
+    def _do(self, action: act.Action) -> None:
         match action:
-            case rules.Spawn(revision, index):
+            case act.Spawn(revision, index):
                 self._spawn(Worker(revision, index))
-            case rules.Accept(name):
+            case act.Accept(name):
                 self._accept(name)
-            case rules.LameDuck(name):
+            case act.LameDuck(name):
                 self._lame_duck(name)
-            case rules.Kill(name):
+            case act.Kill(name):
                 if link := self.links.get(name):
                     link.process.kill()
-            case rules.RespawnLater(revision, index, delay_s):
-                again = rules.RespawnDue(revision, index)
+            case act.RespawnLater(revision, index, delay_s):
+                again = seen.RespawnDue(revision, index)
                 asyncio.get_running_loop().call_later(delay_s, self.observe, again)
-            case rules.GiveUp(name, crashes, reason):
+            case act.GiveUp(name, crashes, reason):
                 self.trouble = f"worker {name} crashed {crashes} times in a row and was given up: {reason}"
                 self._record(EventKind.WORKERS_GAVE_UP, self.state.active, worker=name, crashes=crashes, reason=reason)
-            case rules.Promote(revision):
+            case act.Promote(revision):
                 self._promote(revision)
-            case rules.Abort(revision, reason):
+            case act.Abort(revision, reason):
                 self._abort(revision, reason)
-            case rules.Finish(revision):
+            case act.Finish(revision):
                 self._finish(revision)
 
     # --- acting ---
@@ -181,7 +185,7 @@ class RunningDeployment:
             process = self._around.launcher.launch(self.name, worker.revision, self._listeners[worker.revision])
         except (HyperionError, OSError) as error:
             reason = f"worker {worker.name} could not be started: {error}"
-            asyncio.get_running_loop().call_soon(self.observe, rules.Exited(worker.name, reason))
+            asyncio.get_running_loop().call_soon(self.observe, seen.Exited(worker.name, reason))
             return
         link = WorkerLink(worker, process, self._around.clock.now(), self._heard, self._gone)
         self.links[worker.name] = link
@@ -193,6 +197,7 @@ class RunningDeployment:
         config = revision.config
         return Start(
             version=CHANNEL_VERSION,
+            server_version=self._around.version,
             deployment=self.name,
             model=revision.model,
             model_version=revision.version,
@@ -231,11 +236,11 @@ class RunningDeployment:
             self._around.ledger.promote(self.name, number, draft)
         except HyperionError as error:
             reason = f"the promotion could not be recorded: {error.message}"
-            self._observations.appendleft(rules.PromotionRefused(reason))
+            self._observations.appendleft(seen.PromotionRefused(reason))
             return
         self.trouble = None
         self._say("promote", f"revision {number} is active")
-        self._observations.appendleft(rules.PromotionWritten())
+        self._observations.appendleft(seen.PromotionWritten())
 
     def _abort(self, number: int, reason: str) -> None:
         self._say("abort", reason)
@@ -287,24 +292,24 @@ class RunningDeployment:
         match report:
             case Loaded(load_ms):
                 self._say("prove", f"worker {link.name} loaded the model in {load_ms:.0f} ms")
-                self.observe(rules.Reached(link.name, WorkerState.LOADED))
+                self.observe(seen.Reached(link.name, WorkerState.LOADED))
             case Gated():
                 self._judge(link, report)
             case Accepting():
                 self._accepted(link)
             case LameDucked():
-                self.observe(rules.Reached(link.name, WorkerState.LAME_DUCK))
+                self.observe(seen.Reached(link.name, WorkerState.LAME_DUCK))
             case Drained():
-                self.observe(rules.Reached(link.name, WorkerState.DRAINED))
+                self.observe(seen.Reached(link.name, WorkerState.DRAINED))
             case CannotServe(reason):
-                self.observe(rules.Failed(link.name, f"worker {link.name}: {reason}"))
+                self.observe(seen.Failed(link.name, f"worker {link.name}: {reason}"))
 
     def _accepted(self, link: WorkerLink) -> None:
         link.expect_nothing()
         link.accepting_since = self._around.clock.monotonic()
         if link.worker.index in dict(self.state.crashes):
             self._record(EventKind.WORKER_READY, link.worker.revision, worker=link.name, pid=link.process.pid)
-        self.observe(rules.Reached(link.name, WorkerState.ACCEPTING))
+        self.observe(seen.Reached(link.name, WorkerState.ACCEPTING))
 
     def _judge(self, link: WorkerLink, report: Gated) -> None:
         """Hold a worker's proof and its memory against what its revision allows."""
@@ -314,12 +319,12 @@ class RunningDeployment:
         self._proofs[link.name] = findings
         if denial is None:
             self._say("prove", f"worker {link.name} is proven: {_count(len(findings), 'check')}")
-            self.observe(rules.Reached(link.name, WorkerState.GATED))
+            self.observe(seen.Reached(link.name, WorkerState.GATED))
         else:
-            self.observe(rules.Failed(link.name, f"worker {link.name} failed its proof: {denial}"))
+            self.observe(seen.Failed(link.name, f"worker {link.name} failed its proof: {denial}"))
 
     def _late(self, link: WorkerLink, what: str) -> None:
-        self.observe(rules.Failed(link.name, f"worker {link.name} {what}"))
+        self.observe(seen.Failed(link.name, f"worker {link.name} {what}"))
 
     def _gone(self, link: WorkerLink, reason: str) -> None:
         self.links.pop(link.name, None)
@@ -331,7 +336,7 @@ class RunningDeployment:
             reason = f"{reason} while {worker.state.value}"
         now = self._around.clock.monotonic()
         accepted_s = 0.0 if link.accepting_since is None else now - link.accepting_since
-        self.observe(rules.Exited(link.name, reason, accepted_s))
+        self.observe(seen.Exited(link.name, reason, accepted_s))
         self._release(link.worker.revision)
 
     def _release(self, revision: int) -> None:

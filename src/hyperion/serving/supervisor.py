@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
-from hyperion import __version__
 from hyperion.domain.command import (
     Command,
     Deploy,
@@ -63,6 +62,8 @@ class SupervisorParts:
     clock: Clock
     control_path: Path
     metrics_dir: Path
+    version: str
+    """Of this software."""
 
 
 class Supervisor:
@@ -82,14 +83,16 @@ class Supervisor:
         self._end = asyncio.Event()
         self._control = ControlServer(parts.control_path, self._handle)
         self._actor = parts.facts.user()
-        self._around = Surroundings(parts.ledger, parts.launcher, parts.facts, parts.clock, parts.metrics_dir)
+        self._around = Surroundings(
+            parts.ledger, parts.launcher, parts.facts, parts.clock, parts.metrics_dir, parts.version
+        )
 
     async def run(self) -> None:
         """Serve what the ledger desires, and commands, until SIGTERM, SIGINT or the last deployment's stop."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end.set)
-        self._note(EventKind.SUPERVISOR_STARTED, pid=os.getpid(), version=__version__)
+        self._note(EventKind.SUPERVISOR_STARTED, pid=os.getpid(), version=self._parts.version)
         await self._control.start()
         self._reconcile()
         idle = asyncio.create_task(self._end_when_idle()) if self._detached else None
@@ -150,7 +153,7 @@ class Supervisor:
     async def _handle(self, command: Command, tell: Tell) -> Reply:
         match command:
             case Ping():
-                return Pong(pid=os.getpid(), version=__version__)
+                return Pong(pid=os.getpid(), version=self._parts.version)
             case Deploy():
                 return await self._deploy(command, tell)
             case Stop():

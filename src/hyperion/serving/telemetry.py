@@ -7,10 +7,12 @@ reads (every worker for ``/metrics``, the supervisor for ``stats``) reads the fi
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 from bisect import bisect_left
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -47,18 +49,17 @@ class SlotLabels(msgspec.Struct, frozen=True):
 class Slot:
     """A worker's own counters."""
 
-    def __init__(self, path: Path, labels: SlotLabels) -> None:
-        """Open the slot's file, or make it; a file that is not ours is made anew."""
+    def __init__(self, folder: Path, worker: str, labels: SlotLabels) -> None:
+        """Open the slot's file, or make it; a file that is not ours is made anew.
+
+        Where its predecessor still counts (it finishes for a supervisor that died), a file beside it is used.
+        """
         encoded = msgspec.json.encode(labels)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fresh = os.pread(descriptor, len(MAGIC), 0) != MAGIC or os.fstat(descriptor).st_size != SIZE_BYTES
-            if fresh:
-                os.ftruncate(descriptor, 0)
-                os.ftruncate(descriptor, SIZE_BYTES)
-            self._map = mmap.mmap(descriptor, SIZE_BYTES)
-        finally:
-            os.close(descriptor)
+        self._descriptor = _open_unshared(folder, worker)
+        if os.pread(self._descriptor, len(MAGIC), 0) != MAGIC or os.fstat(self._descriptor).st_size != SIZE_BYTES:
+            os.ftruncate(self._descriptor, 0)
+            os.ftruncate(self._descriptor, SIZE_BYTES)
+        self._map = mmap.mmap(self._descriptor, SIZE_BYTES)
         self._map[LABELS_OFFSET : LABELS_OFFSET + 4 + len(encoded)] = len(encoded).to_bytes(4, "little") + encoded
         self._map[: len(MAGIC)] = MAGIC
         self._view = memoryview(self._map)
@@ -102,6 +103,7 @@ class Slot:
         self.counters.release()
         self._view.release()
         self._map.close()
+        os.close(self._descriptor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,26 +126,36 @@ class SlotReading:
     latency: Histogram
 
 
-def slot_path(folder: Path, worker: str) -> Path:
-    """Where the counters of ``worker`` are kept in the folder of its deployment."""
-    return folder / f"{worker}{SUFFIX}"
-
-
 def read_slots(folder: Path) -> tuple[SlotReading, ...]:
     """All slots of a deployment, sorted by name; files that are no slots, or just being made, are left out."""
-    readings = (_read_slot(path) for path in sorted(folder.glob(f"*{SUFFIX}")))
+    readings = (_read_slot(path) for path in sorted(folder.glob(f"*{SUFFIX}*")))
     return tuple(reading for reading in readings if reading is not None)
 
 
 def retire_slot(folder: Path, worker: str) -> None:
     """Mark the slot of a worker that died without saying so; its counts stay."""
-    path = slot_path(folder, worker)
-    try:
+    for path in folder.glob(f"{worker}{SUFFIX}*"):
         with path.open("r+b") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue  # another process counts here
             stream.seek(COUNTERS_OFFSET)
-            stream.write(bytes(16))
-    except FileNotFoundError:
-        return  # it died before it counted anything
+            stream.write(bytes(8 * (INFLIGHT + 1)))
+
+
+def _open_unshared(folder: Path, worker: str) -> int:
+    """A locked descriptor of the first file of this slot that no process counts in."""
+    for place in count():
+        path = folder / f"{worker}{SUFFIX}{place or ''}"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+        else:
+            return descriptor
+    raise AssertionError("count() has no end")
 
 
 def _read_slot(path: Path) -> SlotReading | None:
@@ -159,7 +171,7 @@ def _read_slot(path: Path) -> SlotReading | None:
     words = memoryview(raw)[COUNTERS_OFFSET:].cast("Q")
     counts = tuple(words[BUCKETS : BUCKETS + len(_BOUNDS_NS) + 1])
     return SlotReading(
-        worker=path.name.removesuffix(SUFFIX),
+        worker=path.name.partition(SUFFIX)[0],
         labels=labels,
         alive=words[ALIVE] == 1,
         inflight=words[INFLIGHT],

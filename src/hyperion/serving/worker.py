@@ -16,7 +16,6 @@ from pathlib import Path
 
 import msgspec
 
-from hyperion import __version__
 from hyperion.errors import HyperionError
 from hyperion.ports import Engine, PackageStore, Session, SessionOptions
 from hyperion.serving.application import Application
@@ -40,7 +39,7 @@ from hyperion.serving.connection import Connection, Door, connection_config
 from hyperion.serving.failure_log import FailureLog, LoggingBridge
 from hyperion.serving.proof import Proof, prove
 from hyperion.serving.protocol import ServedModel
-from hyperion.serving.telemetry import Slot, SlotLabels, slot_path
+from hyperion.serving.telemetry import Slot, SlotLabels
 
 BACKLOG = 2048
 SETTLE_S = 0.02
@@ -87,7 +86,7 @@ class Worker:
         self._control = control
         self._listener = listener
         labels = SlotLabels(order.deployment, order.model, order.model_version, order.revision)
-        self._slot = Slot(slot_path(Path(order.metrics_dir), order.worker), labels)
+        self._slot = Slot(Path(order.metrics_dir), order.worker, labels)
         self._door = Door(order.limits, self._slot, _identity(order), self._refused)
         self._server: asyncio.Server | None = None
 
@@ -155,7 +154,7 @@ class Worker:
             self._log,
             metrics_dir=Path(order.metrics_dir),
             run_ms=proof.run_ms,
-            server_version=__version__,
+            server_version=order.server_version,
         )
         config = connection_config(application)
         loop = asyncio.get_running_loop()

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import msgspec
 
-from hyperion.domain.rollout import Worker
+from hyperion.domain.worker_state import Worker
 from hyperion.ports import WorkerProcess
 from hyperion.serving.channel import LINE_LIMIT, CannotServe, ToSupervisor, ToWorker, encode, parse_report
 

@@ -175,7 +175,7 @@ def _fill(host: Host, folder: Path, backup: Backup, config: DeploymentConfig, re
 def _not_proven(backup: Backup, fault: str) -> HostError:
     return HostError(
         f"{backup.model} {backup.version} cannot be copied from the store as it was admitted: {fault}",
-        hint="the store or the disk is damaged; deploy the package again from its file, then back it up",
+        hint="check the disk; move the damaged file under blobs/sha256 aside, deploy the package again, back it up",
         code="backup.not_proven",
     )
 

@@ -9,9 +9,8 @@ from hyperion.domain.config import DeploymentConfig
 from hyperion.domain.deployment import Origin, find_deployment
 from hyperion.domain.document import Document
 from hyperion.domain.event import EventDraft, EventKind
-from hyperion.errors import HostError
 from hyperion.ports import Host, Reporter
-from hyperion.usecases.record import NOT_RUNNING, unexpected
+from hyperion.usecases.ask import ask_supervisor
 from hyperion.usecases.roll_out import (
     Candidate,
     DeployResult,
@@ -97,18 +96,14 @@ def stop_deployments(host: Host, name: str | None) -> StopResult:
         NotFoundError: There is no deployment of that name (code ``deployment.not_found``).
     """
     if name is not None:
-        name = find_deployment(host.ledger.deployments(), name).name
-    if host.control.ping() is not None:
-        try:
-            reply = host.control.ask(Stop(name=name, actor=host.facts.user()))
-        except HostError as error:
-            if error.code != NOT_RUNNING:
-                raise
-        else:
-            if not isinstance(reply, Stopped):
-                raise unexpected(reply)
-            return StopResult(names=reply.names, supervisor_ends=reply.supervisor_ends)
-    return StopResult(names=_mark_stopped(host, name), supervisor_ends=False)
+        known = find_deployment(host.ledger.deployments(), name)
+        if known.desired_revision is None:
+            return StopResult(names=(), supervisor_ends=False)
+        name = known.name
+    reply = ask_supervisor(host, Stop(name=name, actor=host.facts.user()), Stopped)
+    if reply is None:
+        return StopResult(names=_mark_stopped(host, name), supervisor_ends=False)
+    return StopResult(names=reply.names, supervisor_ends=reply.supervisor_ends)
 
 
 def _mark_stopped(host: Host, name: str | None) -> tuple[str, ...]:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
+from hyperion.domain.digest import PREFIX
 from hyperion.domain.document import Digest, Document
 from hyperion.domain.manifest import MANIFEST
+from hyperion.errors import ConflictError, HostError
 from hyperion.format.block_pump import BlockPump
 from hyperion.format.free_space import require_space
+from hyperion.format.package import PackageReader
 from hyperion.format.verified import check_content, pump_entry
 from hyperion.ports import Host, Reporter
 
@@ -23,39 +31,159 @@ class ExtractSummary(Document):
     """Without manifest.json."""
     size_bytes: int
     """Payload of all entries."""
+    kept: int
+    """Files that were there already, with the same bytes."""
 
 
 def extract_model(host: Host, source: Path, output: Path, reporter: Reporter) -> ExtractSummary:
-    """Write every entry of a package as a file, verified while it is written.
+    """Write every entry of a package as a file, verified.
+
+    A fresh folder appears whole or not at all. To a folder that holds files already, what is absent is added;
+    nothing in it is ever overwritten (docs/adr/0008).
 
     Args:
         host: What the use case runs on.
         source: Package in any form.
-        output: Folder to make; it may exist if it is empty.
+        output: Folder to make or to add to.
         reporter: Told of the bytes written.
 
     Raises:
-        ConflictError: ``output`` exists and is not empty (code ``conflict.exists``).
+        ConflictError: ``output`` is no folder, or holds a file that differs (code ``conflict.exists``); nothing was
+            written.
         NotFoundError: There is no package.
         PackageError: The package is broken; no output is left behind.
         HostError: No space, no permission.
     """
-    with host.packages.open(source) as package, host.files.staging(output) as folder:
-        total = package.manifest.total_bytes
-        require_space(folder, total + len(package.manifest_bytes), str(output))
-        with reporter.stage("Extracting", total, "B") as advance, BlockPump() as pump:
-            for name in package.names():
-                check_content(package, name)
-                target = folder / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with target.open("xb") as stream:
-                    pump_entry(package, name, pump, write=stream.write, progress=advance)
-        (folder / MANIFEST).write_bytes(package.manifest_bytes)
+    with host.packages.open(source) as package, _host_errors(output):
+        if output.is_dir() and (output.is_symlink() or next(output.iterdir(), None) is not None):
+            kept = _add_to(host, package, output, reporter)
+        else:
+            kept = 0
+            with host.files.staging(output) as folder:
+                _fill(package, folder, reporter)
         return ExtractSummary(
             name=package.manifest.name,
             version=package.manifest.version,
             digest=package.digest,
             output=str(output),
             entries=len(package.names()),
-            size_bytes=total,
+            size_bytes=package.manifest.total_bytes,
+            kept=kept,
         )
+
+
+def _fill(package: PackageReader, folder: Path, reporter: Reporter) -> None:
+    """Write everything into a fresh folder, verified while it is written."""
+    total = package.manifest.total_bytes
+    require_space(folder, total + len(package.manifest_bytes), f"the entries of {package.source}")
+    with reporter.stage("Extracting", total, "B") as advance, BlockPump() as pump:
+        for name in package.names():
+            check_content(package, name)
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("xb") as stream:
+                pump_entry(package, name, pump, write=stream.write, progress=advance)
+    (folder / MANIFEST).write_bytes(package.manifest_bytes)
+
+
+def _add_to(host: Host, package: PackageReader, folder: Path, reporter: Reporter) -> int:
+    """Add what is absent, once everything is verified and nothing differs; returns how many files were there."""
+    total = package.manifest.total_bytes
+    with reporter.stage("Checking", total, "B") as advance, BlockPump() as pump:
+        for name in package.names():
+            check_content(package, name)
+            pump_entry(package, name, pump, progress=advance)
+    absent = _absent(package, folder)
+    sizes = {name: entry.size_bytes for name, entry in package.manifest.entries.items()}
+    needed = sum(sizes.get(name, len(package.manifest_bytes)) for name in absent)
+    require_space(folder, needed, f"the entries of {package.source}")
+    with reporter.stage("Extracting", needed, "B") as advance, BlockPump() as pump, _taken_back() as added:
+        for name in absent:
+            with _new_file(host, folder, name, added) as stream:
+                if name == MANIFEST:
+                    stream.write(package.manifest_bytes)
+                else:
+                    pump_entry(package, name, pump, write=stream.write, progress=advance)
+    return len(sizes) + 1 - len(absent)
+
+
+def _absent(package: PackageReader, folder: Path) -> list[str]:
+    """Names of entries that ``folder`` lacks, manifest.json last.
+
+    Raises:
+        ConflictError: It holds others under the same name; the message names them.
+    """
+    expected = {name: entry.digest for name, entry in package.manifest.entries.items()}
+    expected[MANIFEST] = package.digest
+    absent, different = [], []
+    for name, digest in expected.items():
+        found = _present_digest(folder, name)
+        if found is None:
+            absent.append(name)
+        elif found != digest:
+            different.append(name)
+    if different:
+        raise ConflictError(
+            f"{folder} holds other files than the package under {', '.join(map(repr, sorted(different)))}; "
+            "nothing was written",
+            hint="choose another output, or move these away",
+            entry=min(different),
+            code="conflict.exists",
+        )
+    return absent
+
+
+def _present_digest(folder: Path, name: str) -> str | None:
+    """Digest of the file, None where nothing is there; what is no plain file below plain folders has none: ``""``."""
+    place = folder
+    *parents, _ = Path(name).parts
+    for part in parents:
+        place /= part
+        if not os.path.lexists(place):
+            return None
+        if place.is_symlink() or not place.is_dir():
+            return ""
+    target = folder / name
+    if not os.path.lexists(target):
+        return None
+    if target.is_symlink() or not target.is_file():
+        return ""
+    with target.open("rb") as stream:
+        return PREFIX + hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def _host_errors(output: Path) -> Iterator[None]:
+    """Turn what the operating system refuses into a HostError."""
+    try:
+        yield
+    except OSError as error:
+        raise HostError(f"cannot extract to {output}: {error.strerror} ({error.filename})", code="host.io") from error
+
+
+@contextmanager
+def _taken_back() -> Iterator[list[Path]]:
+    """Files and folders that are removed again, the latest first, where the work fails."""
+    added: list[Path] = []
+    try:
+        yield added
+    except BaseException:
+        for path in reversed(added):
+            if path.is_dir():
+                path.rmdir()
+            else:
+                path.unlink()
+        raise
+
+
+@contextmanager
+def _new_file(host: Host, folder: Path, name: str, added: list[Path]) -> Iterator[BinaryIO]:
+    target = folder / name
+    for parent in reversed(Path(name).parents[:-1]):
+        place = folder / parent
+        if not place.is_dir():
+            place.mkdir()
+            added.append(place)
+    with host.files.replacing(target) as stream:
+        yield stream
+    added.append(target)

@@ -14,10 +14,10 @@ from hyperion.domain.document import Document
 from hyperion.domain.finding import Finding, Outcome, Report
 from hyperion.domain.gate import Decision, decide
 from hyperion.domain.version import Version
-from hyperion.errors import ConfigError, HostError, Problem
+from hyperion.errors import ConfigError, Problem
 from hyperion.format.package import PackageReader
 from hyperion.ports import Host, Reporter
-from hyperion.usecases.record import NOT_RUNNING, unexpected
+from hyperion.usecases.ask import ask_supervisor, expect_reply
 from hyperion.verification.plan import check_plan
 
 
@@ -172,9 +172,7 @@ def roll_out(host: Host, candidate: Candidate, reporter: Reporter) -> DeployResu
         reporter.info(f"{progress.stage}: {progress.message}")
 
     with reporter.stage(f"Roll out {candidate.model} {candidate.version}"):
-        reply = host.control.ask(command, follow)
-    if not isinstance(reply, Deployed):
-        raise unexpected(reply)
+        reply = expect_reply(host.control.ask(command, follow), Deployed)
     return candidate.result(
         promoted=reply.promoted,
         aborted=not reply.promoted,
@@ -216,16 +214,9 @@ def active_revision(host: Host, deployment: str) -> Revision | None:
 
 def serving_status(host: Host, revision: Revision) -> DeploymentStatus | None:
     """The status of the revision's deployment where that serves this very revision now, else None."""
-    if host.control.ping() is None:
+    reply = ask_supervisor(host, Status(), StatusReply)
+    if reply is None:
         return None
-    try:
-        reply = host.control.ask(Status())
-    except HostError as error:
-        if error.code != NOT_RUNNING:
-            raise
-        return None
-    if not isinstance(reply, StatusReply):
-        raise unexpected(reply)
     for status in reply.deployments:
         if status.deployment.name == revision.deployment and status.serving and status.active == revision:
             return status

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hyperion.domain.command import DeploymentStatus, Pong, Stats, StatsReply, Status, StatusReply
 from hyperion.domain.deployment import Deployment
 from hyperion.domain.document import Document
-from hyperion.errors import HostError, NotFoundError
+from hyperion.errors import NotFoundError
 from hyperion.ports import Host
-from hyperion.usecases.record import NOT_RUNNING, unexpected
+from hyperion.usecases.ask import ask_supervisor
 
 
 class DeploymentFigures(Document):
@@ -31,21 +31,11 @@ class HostStatus(Document):
 def read_status(host: Host) -> HostStatus:
     """The state of all deployments, from the supervisor or, where none runs, from the ledger alone."""
     pong = host.control.ping()
-    if pong is not None:
-        try:
-            reply = host.control.ask(Status())
-        except HostError as error:
-            if error.code != NOT_RUNNING:
-                raise
-        else:
-            if not isinstance(reply, StatusReply):
-                raise unexpected(reply)
-            figures = {
-                item.deployment.name: found
-                for item in reply.deployments
-                if item.serving and (found := _figures(host, item.deployment.name)) is not None
-            }
-            return HostStatus(supervisor=pong, deployments=reply.deployments, figures=figures)
+    reply = None if pong is None else ask_supervisor(host, Status(), StatusReply)
+    if reply is not None:
+        serving = (item.deployment.name for item in reply.deployments if item.serving)
+        figures = {name: found for name in serving if (found := _figures(host, name)) is not None}
+        return HostStatus(supervisor=pong, deployments=reply.deployments, figures=figures)
     recorded = tuple(_recorded_status(host, deployment) for deployment in host.ledger.deployments())
     return HostStatus(supervisor=None, deployments=recorded)
 
@@ -53,10 +43,10 @@ def read_status(host: Host) -> HostStatus:
 def _figures(host: Host, name: str) -> DeploymentFigures | None:
     """The deployment's figures; None where it was stopped, or the supervisor ended, since we asked."""
     try:
-        reply = host.control.ask(Stats(name=name))
-    except (NotFoundError, HostError):
+        reply = ask_supervisor(host, Stats(name=name), StatsReply)
+    except NotFoundError:
         return None
-    if not isinstance(reply, StatsReply):
+    if reply is None:
         return None
     figures = reply.figures
     return DeploymentFigures(requests=figures.requests, latency_p95_ms=figures.latency.quantile_ms(0.95))

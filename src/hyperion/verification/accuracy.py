@@ -64,8 +64,11 @@ class AccuracyMeter:
         self._answered.extend(self._spoken(value) for value in answered.tolist())
 
     def figures(self) -> dict[str, JsonValue]:
-        """Accuracy, per-class, macro and weighted figures, confusion matrix; classes are those that occurred."""
-        from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+        """Accuracy, per-class, macro and weighted figures, confusion matrix.
+
+        Classes are those that occurred, in the labels or in the answers; macro averages are over them.
+        """
+        from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
         classes = sorted(set(self._true) | set(self._answered), key=lambda c: (isinstance(c, str), c))
         true, answered = self._encode(self._true, classes), self._encode(self._answered, classes)
@@ -78,7 +81,6 @@ class AccuracyMeter:
             )
 
         columns = zip(*averaged(None), strict=True)
-        matrix = confusion_matrix(true, answered, labels=indices)
         return {
             "accuracy": float(accuracy_score(true, answered)),
             "errors": int((true != answered).sum()),
@@ -90,9 +92,7 @@ class AccuracyMeter:
             "per_class": {
                 name: {**_three(column), "support": int(column[3])} for name, column in zip(names, columns, strict=True)
             },
-            "confusion_matrix": None
-            if len(classes) > MAX_MATRIX_CLASSES
-            else {"labels": [*names], "counts": [[int(count) for count in row] for row in matrix]},
+            "confusion_matrix": _matrix(true, answered, names),
         }
 
     def matrix_unavailable(self) -> str | None:
@@ -145,6 +145,15 @@ def _one_a_row(spec: TensorSpec) -> bool:
 
 def _is_float(spec: TensorSpec) -> bool:
     return spec.dtype not in ("int64", "int32", "string")
+
+
+def _matrix(true: Array, answered: Array, names: Sequence[str]) -> JsonValue:
+    """Rows are the true classes, columns what was answered; counted here, since scikit-learn warns of one class."""
+    size = len(names)
+    if size > MAX_MATRIX_CLASSES:
+        return None
+    counts = np.bincount(true * size + answered, minlength=size * size).reshape(size, size)
+    return {"labels": [*names], "counts": [[*row] for row in counts.tolist()]}
 
 
 def _three(values: Any) -> dict[str, JsonValue]:

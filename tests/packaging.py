@@ -1,0 +1,143 @@
+"""Packaging in tests: the real adapters, and graphs beyond tests.models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from hyperion.adapters.model_directory import ModelDirectories
+from hyperion.adapters.onnx_graph import OnnxGraphs
+from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
+from hyperion.adapters.package_files import LocalPackages
+from hyperion.ports import Array, Host
+from hyperion.usecases.load import LoadedModel, load_model
+from hyperion.usecases.package import PackageOptions, PackageSummary, package_model
+from tests.fakes.reporter import CollectingReporter
+from tests.partial_host import files_host
+
+
+def packaging_host(state: Path) -> Host:
+    """A host that can package and load."""
+    return files_host(state, sources=ModelDirectories(), graphs=OnnxGraphs(), engine=OnnxRuntimeEngine())
+
+
+def pack(folder: Path, output: Path, quantize: str = "auto", **options: Any) -> PackageSummary:
+    """Package ``folder`` with the real adapters."""
+    host = packaging_host(output.parent)
+    return package_model(host, PackageOptions(folder, output, quantize, **options), CollectingReporter())  # type: ignore[arg-type]
+
+
+def load(path: Path) -> LoadedModel:
+    return load_model(LocalPackages(), OnnxRuntimeEngine(), path)
+
+
+def answers(model: onnx.ModelProto | Path, feeds: dict[str, Array]) -> dict[str, Array]:
+    """What plain ONNX Runtime answers with one thread."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    given = str(model) if isinstance(model, Path) else model.SerializeToString()
+    session = onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, feeds), strict=True))
+
+
+def write_model(folder: Path, model: onnx.ModelProto, **save: Any) -> Path:
+    """A directory with nothing but model.onnx."""
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, folder / "model.onnx", **save)
+    return folder
+
+
+def weight(name: str, *shape: int, seed: int = 0) -> TensorProto:
+    """A float32 initializer of sensible scale."""
+    values = np.random.default_rng(seed).normal(size=shape) / np.sqrt(shape[0])
+    return numpy_helper.from_array(values.astype(np.float32), name)
+
+
+def tensor(name: str, *shape: int | str, kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+def model_of(
+    nodes: list[onnx.NodeProto],
+    inputs: list[onnx.ValueInfoProto],
+    outputs: list[onnx.ValueInfoProto],
+    initializers: list[TensorProto],
+    *,
+    opset: int = 17,
+    value_info: list[onnx.ValueInfoProto] | None = None,
+) -> onnx.ModelProto:
+    graph = helper.make_graph(nodes, "graph", inputs, outputs, initializers, value_info=value_info)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
+
+
+def cnn(seed: int = 0) -> onnx.ModelProto:
+    """Two convolutions and a transposed Gemm, [n, 3, h, w] → [n, 10]."""
+    node = helper.make_node
+    return model_of(
+        [
+            node("Conv", ["image", "c1.weight", "c1.bias"], ["a"], "c1", pads=[1, 1, 1, 1]),
+            node("Relu", ["a"], ["b"], "relu1"),
+            node("Conv", ["b", "c2.weight"], ["c"], "c2", strides=[2, 2], auto_pad="SAME_UPPER"),
+            node("Relu", ["c"], ["d"], "relu2"),
+            node("GlobalAveragePool", ["d"], ["e"], "pool"),
+            node("Flatten", ["e"], ["f"], "flatten"),
+            node("Gemm", ["f", "fc.weight", "fc.bias"], ["scores"], "fc", transB=1),
+        ],
+        [tensor("image", "n", 3, "h", "w")],
+        [tensor("scores", "n", 10)],
+        [
+            weight("c1.weight", 16, 3, 3, 3, seed=seed),
+            weight("c1.bias", 16, seed=seed),
+            weight("c2.weight", 32, 16, 3, 3, seed=seed),
+            weight("fc.weight", 10, 32, seed=seed),
+            weight("fc.bias", 10, seed=seed),
+        ],
+    )
+
+
+def embedder(rows: int = 100, width: int = 64) -> onnx.ModelProto:
+    """Token ids int64 [batch, sequence] → mean of their embeddings through a linear layer, [batch, width]."""
+    node = helper.make_node
+    return model_of(
+        [
+            node("Gather", ["table", "ids"], ["rows"], "embed"),
+            node("ReduceMean", ["rows"], ["mean"], "mean", axes=[1], keepdims=0),
+            node("MatMul", ["mean", "proj.weight"], ["embedding"], "proj"),
+        ],
+        [tensor("ids", "batch", "sequence", kind=TensorProto.INT64)],
+        [tensor("embedding", "batch", width)],
+        [weight("table", rows, width), weight("proj.weight", width, width)],
+    )
+
+
+def branching(*, outer: bool = False) -> onnx.ModelProto:
+    """If on a flag: one of two linear layers; their weights lie in the branches, or outside of them."""
+    node = helper.make_node
+    weights = [weight("then.weight", 32, 16, seed=1), weight("else.weight", 32, 16, seed=2)]
+
+    def branch(name: str, held: TensorProto) -> onnx.GraphProto:
+        return helper.make_graph(
+            [node("MatMul", ["x", held.name], [f"{name}_y"], f"{name}_linear")],
+            name,
+            [],
+            [tensor(f"{name}_y", "batch", 16)],
+            [] if outer else [held],
+        )
+
+    choice = node(
+        "If", ["flag"], ["y"], "choose", then_branch=branch("then", weights[0]), else_branch=branch("else", weights[1])
+    )
+    return model_of(
+        [choice],
+        [tensor("x", "batch", 32), tensor("flag", kind=TensorProto.BOOL)],
+        [tensor("y", "batch", 16)],
+        weights if outer else [],
+    )

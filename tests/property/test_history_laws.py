@@ -1,0 +1,74 @@
+"""Histories and Markdown: laws that hold for whatever happened and whatever was written."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.fakes.clock import FakeClock
+from tests.fakes.values import make_draft, make_revision
+
+from hyperion.domain.event import START, Event, EventKind, LedgerHead
+from hyperion.domain.history import RevisionState, trace_revisions
+from hyperion.domain.markdown import plain
+
+KINDS = (EventKind.ROLLOUT_PROMOTED, EventKind.ROLLOUT_ABORTED, EventKind.DEPLOYMENT_STOPPED, EventKind.WORKER_READY)
+HAPPENED = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(1, 4)), max_size=12)
+REVISIONS = tuple(make_revision(number) for number in range(1, 5))
+
+
+def make_events(happened: list[tuple[EventKind, int]]) -> list[Event]:
+    clock, head, events = FakeClock(), START, []
+    for kind, number in happened:
+        clock.advance(1)
+        revision = None if kind is EventKind.DEPLOYMENT_STOPPED else number
+        event = make_draft(kind, revision=revision).after(head, clock.now())
+        events.append(event)
+        head = LedgerHead(sequence=event.sequence, hash=event.hash)
+    return events
+
+
+@settings(deadline=None)
+@given(HAPPENED)
+def test_at_most_one_revision_is_active_and_it_is_the_one_promoted_last(happened: list[tuple[EventKind, int]]) -> None:
+    histories = trace_revisions(REVISIONS, make_events(happened))
+
+    active = [history.revision.number for history in histories if history.state is RevisionState.ACTIVE]
+    moves = [(kind, number) for kind, number in happened if kind in (KINDS[0], KINDS[2])]
+    expected = [moves[-1][1]] if moves and moves[-1][0] is EventKind.ROLLOUT_PROMOTED else []
+    assert active == expected
+
+
+@settings(deadline=None)
+@given(HAPPENED)
+def test_a_revision_ends_after_it_began_and_only_if_it_began(happened: list[tuple[EventKind, int]]) -> None:
+    for history in trace_revisions(REVISIONS, make_events(happened)):
+        if history.active_until is not None:
+            assert history.promoted_at is not None
+            assert history.active_until > history.promoted_at
+            assert history.state in (RevisionState.REPLACED, RevisionState.STOPPED)
+        if history.state is RevisionState.ACTIVE:
+            assert history.active_until is None
+
+
+@settings(deadline=None)
+@given(st.text(max_size=60))
+def test_markdown_of_any_text_is_one_line_without_hidden_characters_tags_or_links(text: str) -> None:
+    shown = plain(text)
+
+    assert not [character for character in shown if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")]
+    assert "<" not in shown
+    assert ">" not in shown
+    assert not re.search(r"(?<!\\)(\\\\)*[`*\[\]|~$@]", shown)
+    assert "://" not in shown
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=60))
+def test_markdown_keeps_every_visible_character(text: str) -> None:
+    unescaped = re.sub(r"\\([^A-Za-z0-9\s])", r"\1", plain(text))
+    restored = unescaped.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+    assert restored == text

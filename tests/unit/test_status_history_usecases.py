@@ -1,0 +1,204 @@
+"""stop, status, history and logs: with a supervisor, and from the ledger alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.fakes.stage import Stage
+
+from hyperion.domain.config import DeploymentConfig
+from hyperion.domain.event import EventKind
+from hyperion.domain.history import RevisionState
+from hyperion.domain.metrics import Histogram, ServingFigures
+from hyperion.errors import NotFoundError
+from hyperion.usecases.deploy import stop_deployments
+from hyperion.usecases.history import read_history, read_logs
+from hyperion.usecases.status import read_status
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    return Stage(tmp_path)
+
+
+# --- stop ---
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_one_deployment_is_stopped_and_the_others_stay(stage: Stage, running: bool) -> None:
+    stage.deploy(0)
+    stage.deploy(1, config=DeploymentConfig(name="other"))
+    stage.control.running = running
+
+    result = stop_deployments(stage.host, "tiny")
+
+    assert (result.names, result.supervisor_ends) == (("tiny",), False)
+    assert stage.active("tiny") is None
+    assert stage.active("other") is not None
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_all_deployments_are_stopped_with_their_events(stage: Stage, running: bool) -> None:
+    stage.deploy(0)
+    stage.deploy(1, config=DeploymentConfig(name="other"))
+    stage.control.running = running
+
+    result = stop_deployments(stage.host, None)
+
+    assert (result.names, result.supervisor_ends) == (("other", "tiny"), running)
+    assert len(stage.ledger.events(kinds=[EventKind.DEPLOYMENT_STOPPED])) == 2
+
+
+def test_a_supervisor_that_ends_meanwhile_leaves_the_stop_to_the_ledger(stage: Stage) -> None:
+    stage.deploy()
+    stage.control.goes_away = True
+
+    assert stop_deployments(stage.host, None).names == ("tiny",)
+    assert stage.active() is None
+
+
+def test_what_is_stopped_already_is_not_stopped_again(stage: Stage) -> None:
+    stage.deploy()
+    stop_deployments(stage.host, None)
+    head = stage.ledger.head()
+
+    assert stop_deployments(stage.host, "tiny").names == ()
+    assert stop_deployments(stage.host, None).names == ()
+    assert stage.ledger.head() == head
+
+
+def test_the_stop_of_an_unknown_deployment_is_not_found(stage: Stage) -> None:
+    stage.deploy()
+
+    with pytest.raises(NotFoundError) as refusal:
+        stop_deployments(stage.host, "nobody")
+
+    assert refusal.value.code == "deployment.not_found"
+    assert stage.active() is not None
+
+
+# --- status ---
+
+
+def test_the_status_of_an_empty_host_is_empty(stage: Stage) -> None:
+    status = read_status(stage.host)
+
+    assert (status.supervisor, status.deployments) == (None, ())
+
+
+def test_the_status_comes_from_the_supervisor_where_one_runs(stage: Stage) -> None:
+    stage.deploy()
+
+    status = read_status(stage.host)
+
+    (deployment,) = status.deployments
+    assert status.supervisor is not None
+    assert (deployment.serving, deployment.url, deployment.active) == (True, "http://127.0.0.1:8080", stage.active())
+
+
+def test_the_status_holds_the_figures_of_what_serves(stage: Stage) -> None:
+    digest = stage.deploy().digest
+    figures = ServingFigures(
+        deployment="tiny", model="tiny", version="1.0.0", revision=1, digest=digest, at=stage.clock.now(),
+        uptime_s=1.0, workers=(), requests=7, failures={}, latency=Histogram(), received_bytes=0, sent_bytes=0,
+    )  # fmt: skip
+    stage.control.figures["tiny"] = figures
+
+    found = read_status(stage.host).figures["tiny"]
+
+    assert (found.requests, found.latency_p95_ms) == (7, None)
+
+
+@pytest.mark.parametrize("meanwhile", [True, False])
+def test_without_a_supervisor_the_status_says_so_and_what_the_ledger_wants(stage: Stage, meanwhile: bool) -> None:
+    stage.deploy()
+    stage.control.goes_away = meanwhile
+    stage.control.running = meanwhile
+
+    status = read_status(stage.host)
+
+    (deployment,) = status.deployments
+    assert status.supervisor is None
+    assert (deployment.serving, deployment.url, deployment.active) == (False, None, stage.active())
+    assert "no supervisor runs" in str(deployment.trouble)
+
+
+def test_a_stopped_deployment_is_said_to_be_stopped(stage: Stage) -> None:
+    stage.deploy()
+    stop_deployments(stage.host, None)
+
+    (deployment,) = read_status(stage.host).deployments
+
+    assert (deployment.active, deployment.trouble) == (None, "stopped")
+
+
+# --- history ---
+
+
+def test_the_history_says_what_became_of_each_revision(stage: Stage) -> None:
+    stage.deploy(0, version="1.0.0")
+    first_promoted_at = stage.clock.now()
+    stage.clock.advance(60)
+    stage.control.abort_reason = "wrong answers"
+    stage.deploy(1, version="1.1.0")
+    aborted_at = stage.clock.now()
+    stage.control.abort_reason = None
+    stage.clock.advance(60)
+    stage.deploy(2, version="1.2.0")
+    third_promoted_at = stage.clock.now()
+
+    history = read_history(stage.host, "tiny")
+
+    first, second, third = history.revisions
+    assert [first.state, second.state, third.state] == [
+        RevisionState.REPLACED,
+        RevisionState.ABORTED,
+        RevisionState.ACTIVE,
+    ]
+    assert (first.promoted_at, first.active_until) == (first_promoted_at, third_promoted_at)
+    assert (second.promoted_at, second.aborted_at, second.aborted_reason) == (None, aborted_at, "wrong answers")
+    assert (third.promoted_at, third.active_until) == (third_promoted_at, None)
+    assert history.events == stage.ledger.events("tiny")
+    assert (history.first_broken, history.ledger) == (None, stage.ledger.head())
+
+
+def test_after_a_stop_the_last_revision_ended_with_it(stage: Stage) -> None:
+    stage.deploy()
+    stage.clock.advance(60)
+    stop_deployments(stage.host, None)
+
+    (revision,) = read_history(stage.host, "tiny").revisions
+
+    assert (revision.state, revision.active_until) == (RevisionState.STOPPED, stage.clock.now())
+
+
+def test_the_history_of_the_only_deployment_is_found_as_current_model(stage: Stage) -> None:
+    stage.deploy()
+
+    assert read_history(stage.host, "current_model").deployment.name == "tiny"
+
+
+def test_the_history_of_an_unknown_deployment_is_not_found(stage: Stage) -> None:
+    with pytest.raises(NotFoundError):
+        read_history(stage.host, "nobody")
+
+
+# --- logs ---
+
+
+def test_logs_go_on_from_their_cursor(stage: Stage) -> None:
+    stage.deploy()
+    stage.log.lines["tiny"] = [{"event": "one"}, {"event": "two"}]
+    lines, cursor = read_logs(stage.host, "current_model")
+    stage.log.lines["tiny"].append({"event": "three"})
+
+    later, _ = read_logs(stage.host, "tiny", cursor)
+
+    assert [line["event"] for line in lines] == ["one", "two"]
+    assert [line["event"] for line in later] == ["three"]
+
+
+def test_the_logs_of_an_unknown_deployment_are_not_found(stage: Stage) -> None:
+    with pytest.raises(NotFoundError):
+        read_logs(stage.host, "nobody", None)
