@@ -25,6 +25,7 @@ from hyperion.adapters.control_client import SupervisorClient
 from hyperion.domain.command import Deploy, Deployed, Progress, Stats, Status, StatusReply, Stop, Stopped
 from hyperion.domain.config import DeploymentConfig
 from hyperion.domain.deployment import Origin
+from hyperion.domain.event import Event
 from hyperion.domain.metrics import ServingFigures
 from hyperion.errors import HostError
 from tests.models import FEATURES, write_model_dir
@@ -91,7 +92,7 @@ class Foreground:
         config.setdefault("serve", {"port": 0})
         command = Deploy(
             package_path=str(package),
-            expected_digest=package_digest(package),
+            expected_digest=config.pop("expected_digest", None) or package_digest(package),
             config=DeploymentConfig.model_validate_json(json.dumps({"name": name, **config})),
             origin=origin,
             reason=None if origin is Origin.DEPLOY else "a test",
@@ -271,3 +272,16 @@ def golden_bytes(x: Any, probabilities: Any) -> bytes:
     from safetensors.numpy import save
 
     return save({"input:x": x, "output:probabilities": probabilities})
+
+
+def ledger_events(state: Path) -> tuple[Event, ...]:
+    """What the ledger of this state folder holds."""
+    from hyperion.adapters.ledger import SqliteLedger
+    from hyperion.adapters.system_clock import SystemClock
+
+    ledger = SqliteLedger(state / "ledger.db", SystemClock())
+    try:
+        assert ledger.first_broken() is None
+        return ledger.events()
+    finally:
+        ledger.close()

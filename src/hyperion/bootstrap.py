@@ -30,7 +30,7 @@ def open_host(state: Path | None = None) -> Host:
     """The wired host, on the state folder ``state`` (by default the one of the environment).
 
     Raises:
-        HostError: The state folder belongs to another user or cannot be made.
+        HostError: The state folder belongs to another user.
     """
     from hyperion.adapters.atomic_file import AtomicFiles
     from hyperion.adapters.child_sandbox import ChildSandbox
@@ -39,18 +39,18 @@ def open_host(state: Path | None = None) -> Host:
     from hyperion.adapters.host_facts import LocalHostFacts
     from hyperion.adapters.inference_client import HttpInferenceClient
     from hyperion.adapters.ledger import SqliteLedger
-    from hyperion.adapters.local_store import LocalPackageStore, claim_state
+    from hyperion.adapters.local_store import LocalPackageStore
     from hyperion.adapters.model_directory import ModelDirectories
     from hyperion.adapters.onnx_graph import OnnxGraphs
     from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
     from hyperion.adapters.package_files import LocalPackages
     from hyperion.adapters.report_store import LocalReportStore
     from hyperion.adapters.serving_log import JsonLinesLog
+    from hyperion.adapters.state_folder import require_own
     from hyperion.adapters.system_clock import SystemClock
     from hyperion.ports import Host
 
-    root = state_dir() if state is None else state
-    claim_state(root)
+    root = require_own(state_dir() if state is None else state)
     clock, files = SystemClock(), AtomicFiles()
     return Host(
         clock=clock,

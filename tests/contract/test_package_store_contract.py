@@ -6,11 +6,13 @@ import fcntl
 import io
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from tests.hostile.corpus import patched, records_of
 from tests.packages import entries, package_bytes, write_directory, write_package
+from tests.small_disk import small_disk
 
 from hyperion.adapters.atomic_file import AtomicFiles
 from hyperion.adapters.local_store import LocalPackageStore
@@ -173,14 +175,52 @@ def test_a_damaged_manifest_is_told(store: PackageStore, home: Path) -> None:
         store.open(digest)
 
 
-def test_leftovers_are_swept_at_the_next_start_but_not_under_a_living_writer(store: PackageStore, home: Path) -> None:
+def test_leftovers_are_swept_at_the_next_admission_but_not_under_a_living_writer(
+    store: PackageStore, home: Path
+) -> None:
+    package = in_memory(package_bytes(entries()))
+    store.admit(package)
     leftover = home / "tmp" / "blob-dead"
     leftover.touch()
 
     with (home / "tmp" / "store.lock").open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
-        LocalPackageStore(home, AtomicFiles())
+        LocalPackageStore(home, AtomicFiles()).admit(package)
         assert leftover.exists()
-    LocalPackageStore(home, AtomicFiles())
+    LocalPackageStore(home, AtomicFiles()).admit(package)
 
     assert not leftover.exists()
+
+
+def test_looking_into_a_store_that_is_not_there_leaves_no_trace(tmp_path: Path) -> None:
+    store = LocalPackageStore(tmp_path / "home", AtomicFiles())
+
+    assert not store.has("sha256:" + "0" * 64)
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_full_disk_is_told_before_anything_is_copied(tmp_path: Path) -> None:
+    package = in_memory(package_bytes(entries() | {"assets/big": bytes(4 << 20)}))
+    seen: list[int] = []
+
+    with small_disk(tmp_path / "small") as home:
+        store = LocalPackageStore(home, AtomicFiles())
+        with pytest.raises(HostError, match=r"\d+ bytes needed, \d+ free") as refused:
+            store.admit(package, seen.append)
+
+        assert refused.value.code == "host.no_space"
+        assert seen == []
+        assert list((home / "blobs" / "sha256").iterdir()) == []
+
+
+def test_two_writers_of_one_package_do_not_disturb_each_other(home: Path) -> None:
+    data = package_bytes(entries() | {f"assets/{number}": bytes([number]) * 100_000 for number in range(20)})
+    stores = [LocalPackageStore(home, AtomicFiles()) for _ in range(4)]
+
+    with ThreadPoolExecutor(4) as pool:
+        digests = set(pool.map(lambda store: store.admit(in_memory(data)), stores))
+
+    (digest,) = digests
+    with stores[0].open(digest) as package:
+        assert all(package.read(name) for name in package.names())
+    assert list((home / "tmp").glob("blob-*")) == []

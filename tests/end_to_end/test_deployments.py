@@ -20,6 +20,12 @@ def infer(url: str, model: str = "current_model", rows: int = 2) -> Any:
     return ask(f"{url}/v2/models/{model}/infer", {"inputs": [tensor]})
 
 
+def fail_once(live: Live) -> None:
+    """A request that the deployment refuses, and logs."""
+    with pytest.raises(OSError, match="400"):
+        ask(f"{live.url}/v2/models/current_model/infer", {"inputs": []})
+
+
 def test_the_deployment_answers_open_inference_protocol_and_names_its_version(live: Live) -> None:
     answer = infer(live.url)
 
@@ -115,8 +121,7 @@ def test_monitor_errors_appends_failed_requests_with_their_cause(live: Live, tmp
     try:
 
         def failed_and_seen() -> bool:
-            with pytest.raises(OSError, match="400"):
-                ask(f"{live.url}/v2/models/current_model/infer", {"inputs": []})
+            fail_once(live)
             return log.exists() and log.read_text().strip() != ""
 
         eventually(failed_and_seen)
@@ -200,6 +205,8 @@ def test_history_shows_revisions_and_a_whole_ledger(live: Live) -> None:
 
 
 def test_logs_are_json_lines_with_json_and_text_without(live: Live) -> None:
+    fail_once(live)
+
     text = live.shell.ok("logs", "current_model")
     lines = live.shell("logs", "current_model", "--json").stdout.splitlines()
 
@@ -209,13 +216,15 @@ def test_logs_are_json_lines_with_json_and_text_without(live: Live) -> None:
 
 
 def test_logs_follow_until_ctrl_c(live: Live) -> None:
+    fail_once(live)
     process = live.shell.start("logs", "current_model", "--follow")
     assert process.stdout is not None
-    process.stdout.readline()
+    first = process.stdout.readline()
 
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
 
+    assert first
     assert process.returncode == 0, err
     assert "Traceback" not in err
 

@@ -33,7 +33,7 @@ from hyperion.domain.deployment import Origin, Revision
 from hyperion.domain.event import EventDraft, EventKind
 from hyperion.domain.metrics import ServingFigures
 from hyperion.errors import EngineError, HostError
-from hyperion.ports import Answer, Host, PackageReader, Tensors
+from hyperion.ports import Answer, Host, Tensors
 from hyperion.usecases.package import PackageOptions, package_model
 from tests.fakes.clock import FakeClock
 from tests.fakes.ledger import InMemoryLedger
@@ -70,9 +70,11 @@ class ScriptedSupervisor:
 class EngineInference:
     """Implements ports.InferenceClient by the engine itself; ``fault`` may change or refuse an answer."""
 
-    def __init__(self, package: PackageReader | None = None, revision: int = 1, latency_ms: float = 2.0) -> None:
-        self.session = None if package is None else OnnxRuntimeEngine().load(package)
-        self.version = "" if package is None else package.manifest.version
+    def __init__(self, package: Path | None = None, revision: int = 1, latency_ms: float = 2.0) -> None:
+        self.session, self.version = None, ""
+        if package is not None:
+            with LocalPackages().open(package) as opened:
+                self.session, self.version = OnnxRuntimeEngine().load(opened), opened.manifest.version
         self.revision = revision
         self.latency_ms = latency_ms
         self.ready = package is not None
@@ -181,3 +183,14 @@ def status_of(host: Host, *revisions: Revision, url: str | None = "http://127.0.
             for revision in revisions
         ),
     )  # fmt: skip
+
+
+def damaged(package: Path, folder: Path) -> Path:
+    """A copy whose first weights entry has one wrong byte; container and manifest are whole."""
+    with LocalPackages().open(package) as opened:
+        place = opened.locate("weights/layer0.weights")
+    raw = bytearray(package.read_bytes())
+    raw[place.offset + place.size_bytes - 1] ^= 0xFF
+    broken = folder / "damaged.hyperion"
+    broken.write_bytes(raw)
+    return broken

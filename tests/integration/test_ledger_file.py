@@ -287,3 +287,12 @@ def tamper(path: Path, statement: str) -> None:
             connection.execute(f"DROP TRIGGER {trigger}")
         connection.execute("PRAGMA ignore_check_constraints = ON")
         connection.execute(statement)
+
+
+def test_reading_a_ledger_that_is_not_there_leaves_no_trace(tmp_path: Path) -> None:
+    ledger = SqliteLedger(tmp_path / "home" / "ledger.db", FakeClock())
+
+    assert ledger.deployments() == ()
+    assert ledger.events() == ()
+    assert ledger.first_broken() is None
+    assert not (tmp_path / "home").exists()

@@ -38,7 +38,7 @@ def host(tmp_path: Path, package: Path) -> Host:
     """One deployment, ``shop``, serves the package at revision 1."""
     host = checks_host(tmp_path)
     revision = activate(host, package)
-    inference = EngineInference(host.packages.open(package))
+    inference = EngineInference(package)
     return replace(host, control=ScriptedSupervisor(status_of(host, revision)), inference=inference)
 
 
@@ -170,7 +170,7 @@ def test_without_golden_requests_a_generated_input_is_sent(tmp_path: Path) -> No
     host = checks_host(tmp_path)
     plain = packaged(tmp_path, host, golden=False)
     status = status_of(host, activate(host, plain))
-    client = EngineInference(host.packages.open(plain))
+    client = EngineInference(plain)
     host = replace(host, control=ScriptedSupervisor(status), inference=client)
 
     report = verify(host, plain)

@@ -1,4 +1,4 @@
-"""``verify model``, ``integrity``, ``performance``, ``memory`` and ``compatibility`` on real packages, in real children."""
+"""``verify model``, ``performance``, ``memory`` and ``compatibility`` on real packages, in real children."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from tests.fakes.checks_host import activate, checks_host, packaged
+from tests.fakes.checks_host import activate, checks_host, damaged, packaged
 from tests.fakes.reporter import CollectingReporter
 from tests.models import expected, inputs, mlp, write_dataset, write_model_dir
 
@@ -48,14 +48,6 @@ def without_golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def finding(report: Report, check: str) -> Finding:
     return next(found for found in report.findings if found.check == check)
-
-
-def damaged(package: Path, folder: Path) -> Path:
-    raw = bytearray(package.read_bytes())
-    raw[raw.index(b"weights/layer0") + 4096 + 100] ^= 0xFF
-    broken = folder / "damaged.hyperion"
-    broken.write_bytes(raw)
-    return broken
 
 
 def one_node(node: onnx.NodeProto, x: list[int | str], y: list[int | str]) -> onnx.ModelProto:

@@ -36,7 +36,7 @@ class HardwareCounters:
             self.unavailable = f"perf_event_open is not known for {platform.machine()}"
             return
         for thread in threads:
-            self._open(number, thread)
+            self.unavailable = self._open(number, thread)
             if self.unavailable is not None:
                 return
         if not any(self._descriptors.values()):
@@ -70,7 +70,8 @@ class HardwareCounters:
                 os.close(descriptor)
             descriptors.clear()
 
-    def _open(self, number: int, thread: int) -> None:
+    def _open(self, number: int, thread: int) -> str | None:
+        """Open all counters of a thread; the reason where they cannot be had, None also for a thread that is gone."""
         libc = ctypes.CDLL(None, use_errno=True)
         for name, event in _EVENTS.items():
             attributes = struct.pack("<IIQQQQQ", 0, 112, event, 0, 0, _READ_FORMAT, _FLAGS).ljust(112, b"\0")
@@ -78,9 +79,9 @@ class HardwareCounters:
             if descriptor >= 0:
                 self._descriptors[name].append(descriptor)
             elif (code := ctypes.get_errno()) != errno.ESRCH:
-                self.unavailable = _reason(code)
                 self.close()
-                return
+                return _reason(code)
+        return None
 
     def _control(self, request: int) -> None:
         for descriptors in self._descriptors.values():

@@ -6,14 +6,14 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import rfc8785
 from pydantic import ValidationError
 
-from hyperion.adapters.ledger_file import open_ledger_file, transaction, translated
+from hyperion.adapters.ledger_file import empty_ledger, open_ledger_file, transaction, translated
 from hyperion.domain.deployment import Deployment, Revision
 from hyperion.domain.event import START, Event, EventDraft, EventKind, LedgerHead
 from hyperion.errors import ConflictError, HostError, NotFoundError
@@ -34,7 +34,7 @@ class SqliteLedger:
     """The ledger of one host; implements ports.Ledger.
 
     Each method is one transaction, on disk before it returns. Several processes may write: they take turns.
-    Readers never wait for another process. The first call opens the file, and makes it. Threads may share a ledger.
+    Readers never wait for another process. The first write makes the file. Threads may share a ledger.
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
@@ -147,6 +147,17 @@ class SqliteLedger:
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection to read from: an empty ledger where there is none, so that looking leaves no trace."""
+        with self._lock:
+            if self._connection is None and not self._path.exists():
+                with closing(empty_ledger()) as empty:
+                    yield empty
+            else:
+                with self._opened() as connection:
+                    yield connection
+
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
             if self._connection is None:
                 self._connection = open_ledger_file(self._path)
@@ -163,7 +174,7 @@ class SqliteLedger:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._reading() as connection, transaction(connection):
+        with self._opened() as connection, transaction(connection):
             yield connection
 
     def _append(self, connection: sqlite3.Connection, draft: EventDraft) -> Event:

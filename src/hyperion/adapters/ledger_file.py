@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from hyperion.adapters.state_folder import claim_state
 from hyperion.errors import HostError
 
 SCHEMA_VERSION = 1
@@ -61,10 +62,7 @@ def open_ledger_file(path: Path) -> sqlite3.Connection:
         HostError: It cannot be opened, is no ledger (``ledger.foreign``), is damaged (``ledger.corrupt``) or was
             written by a later Hyperion (``ledger.newer_schema``).
     """
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise HostError(f"the state folder {path.parent} cannot be made: {error.strerror}") from error
+    claim_state(path.parent)
     with translated(path):
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         connection.row_factory = sqlite3.Row
@@ -75,6 +73,15 @@ def open_ledger_file(path: Path) -> sqlite3.Connection:
         except BaseException:
             connection.close()
             raise
+    return connection
+
+
+def empty_ledger() -> sqlite3.Connection:
+    """A ledger without events, in memory: what there is to read before the first write."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.row_factory = sqlite3.Row
+    for statement in SCHEMA:
+        connection.execute(statement)
     return connection
 
 

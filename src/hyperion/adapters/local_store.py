@@ -26,8 +26,6 @@ from hyperion.format.package import EntryLocation, PackageReader
 from hyperion.format.verified import check_content, pump_entry
 from hyperion.ports import Files
 
-__all__ = ["LocalPackageStore", "StoredPackage", "claim_state"]
-
 _READ_ONLY = 0o444
 
 
@@ -43,14 +41,13 @@ class LocalPackageStore:
         self._blobs = root / "blobs" / "sha256"
         self._temporaries = root / "tmp"
         self._files = files
-        with translated(root):
-            self._blobs.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._temporaries.mkdir(mode=0o700, exist_ok=True)
-            self._sweep()
+        self._root = root
+        self._claimed = False
 
     def admit(self, package: PackageReader, progress: Callable[[int], None] | None = None) -> str:
         """Copy what is missing, all of it verified before any of it is kept; see ports.PackageStore."""
         digest = package.digest
+        self._claim()
         if self.has(digest) and not self._missing(package.manifest):
             return digest
         with translated(self._blobs), self._staged() as temporaries:
@@ -165,6 +162,17 @@ class LocalPackageStore:
             finally:
                 for temporary in temporaries.values():
                     temporary.unlink(missing_ok=True)
+
+    def _claim(self) -> None:
+        """Make the folders at the first admission, so that commands that only read leave no trace."""
+        if self._claimed:
+            return
+        claim_state(self._root)
+        with translated(self._root):
+            self._blobs.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._temporaries.mkdir(mode=0o700, exist_ok=True)
+            self._sweep()
+        self._claimed = True
 
     def _sweep(self) -> None:
         """Remove what killed writers left; skipped while another process writes."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hyperion.adapters.golden_source import read_golden_requests
 from hyperion.adapters.onnx_source import refuse_pointer
-from hyperion.domain.manifest import GOLDEN_FOLDER, QUANTIZATION, ModelCard
+from hyperion.domain.manifest import GOLDEN_FOLDER, MANIFEST, MODEL_FILE, QUANTIZATION, ModelCard
 from hyperion.domain.tensor import Signature
 from hyperion.errors import ConfigError, HostError, ModelSourceError, NotFoundError, Problem
 from hyperion.format.content import HEAD_BYTES, executable_kind
@@ -17,10 +17,13 @@ from hyperion.format.names import name_fault
 from hyperion.format.strict_json import parse_document, parse_json
 from hyperion.ports import GoldenSource, ModelSource, SourceFile
 
-MODEL = "model.onnx"
 CARD = "hyperion.json"
+_ADDED_BY_EXTRACTION = (QUANTIZATION, GOLDEN_FOLDER)
+"""What packaging writes itself, so that no source of it is lost where a package was extracted beside the model."""
 _DOCUMENTS = ("readme", "license", "licence", "notice")
-_LOOKED_FOR = f"a folder with {MODEL} in it, and optionally {CARD}, config/*.json, assets/, golden/, README, LICENSE"
+_LOOKED_FOR = (
+    f"a folder with {MODEL_FILE} in it, and optionally {CARD}, config/*.json, assets/, golden/, README, LICENSE"
+)
 
 
 class ModelDirectories:
@@ -36,17 +39,19 @@ class ModelDirectories:
             card = _read_card(path)
         except ConfigError as error:
             problems.append(error)
-        files = [*_documents(path), *_assets(path, left_out)]
-        for file in _configs(path, left_out):
+        made = _ADDED_BY_EXTRACTION if (path / MANIFEST).is_file() else ()
+        files = [*_documents(path), *_assets(path, made, left_out)]
+        for file in _configs(path, made, left_out):
             try:
                 parse_json(_read(file.path), str(file.path))
                 files.append(file)
             except ConfigError as error:
                 problems.append(error)
         _raise_all(problems)
+        files = _without_twins(files)
         for file in files:
             _check_content(file)
-        return ModelSource(path, model, card, tuple(sorted(files, key=lambda file: file.entry)), tuple(left_out))
+        return ModelSource(path, model, card, tuple(files), tuple(left_out))
 
     def read_golden(self, source: ModelSource, signature: Signature) -> tuple[GoldenSource, ...]:
         """Its golden requests; see ports.ModelSources."""
@@ -61,13 +66,13 @@ def _find_model(path: Path) -> Path:
         )
     if not path.is_dir():
         raise ModelSourceError(f"{path}: is a file; a model directory was expected: {_LOOKED_FOR}")
-    model = path / MODEL
+    model = path / MODEL_FILE
     if model.is_file():
         return model
     others = sorted(item.name for item in path.iterdir() if item.suffix in (".onnx", ".pt", ".pth", ".gguf", ".h5"))
     raise ModelSourceError(
-        f"{path}: is no model directory: looked for {MODEL}, found {', '.join(others[:5]) or 'no model file'}",
-        hint=f"rename {others[0]} to {MODEL}" if others and others[0].endswith(".onnx") else f"name {_LOOKED_FOR}",
+        f"{path}: is no model directory: looked for {MODEL_FILE}, found {', '.join(others[:5]) or 'no model file'}",
+        hint=f"rename {others[0]} to {MODEL_FILE}" if others and others[0].endswith(".onnx") else f"name {_LOOKED_FOR}",
         code="model_source.no_model",
     )
 
@@ -92,12 +97,32 @@ def _documents(path: Path) -> Iterator[SourceFile]:
             yield _plain_file(item, f"assets/{item.name}")
 
 
-def _configs(path: Path, left_out: list[str]) -> Iterator[SourceFile]:
+def _without_twins(files: list[SourceFile]) -> list[SourceFile]:
+    """By entry; ``README.md`` and ``assets/README.md`` are one entry, and must then be the same.
+
+    Raises:
+        ModelSourceError: They differ (code ``model_source.asset``).
+    """
+    found: dict[str, SourceFile] = {}
+    for file in files:
+        first = found.setdefault(file.entry, file)
+        if first is not file and _read(first.path) != _read(file.path):
+            raise ModelSourceError(
+                f"{first.path} and {file.path} would both be {file.entry!r} in the package, and they differ",
+                hint="remove or rename one of them",
+                code="model_source.asset",
+            )
+    return sorted(found.values(), key=lambda file: file.entry)
+
+
+def _configs(path: Path, made: tuple[str, ...], left_out: list[str]) -> Iterator[SourceFile]:
     folder = path / "config"
     for item in sorted(folder.iterdir()) if folder.is_dir() else ():
         entry = f"config/{item.name}"
         if item.suffix != ".json":
             left_out.append(f"{entry}: only .json files are taken from config/")
+            continue
+        if entry in made:
             continue
         if entry == QUANTIZATION:
             raise ConfigError(
@@ -107,7 +132,7 @@ def _configs(path: Path, left_out: list[str]) -> Iterator[SourceFile]:
         yield _plain_file(item, entry)
 
 
-def _assets(path: Path, left_out: list[str]) -> Iterator[SourceFile]:
+def _assets(path: Path, made: tuple[str, ...], left_out: list[str]) -> Iterator[SourceFile]:
     root = path / "assets"
     if root.is_symlink():
         raise _link(root)
@@ -124,6 +149,8 @@ def _assets(path: Path, left_out: list[str]) -> Iterator[SourceFile]:
             entry = item.relative_to(path).as_posix()
             if name.startswith("."):
                 left_out.append(f"{entry}: hidden")
+            elif entry.startswith(made):
+                continue
             elif entry.startswith(GOLDEN_FOLDER):
                 raise ModelSourceError(
                     f"{item}: {GOLDEN_FOLDER} is written by packaging itself",

@@ -22,6 +22,19 @@ def claim_state(path: Path) -> Path:
     path = path.absolute()
     with translated(path):
         path.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+    return require_own(path)
+
+
+def require_own(path: Path) -> Path:
+    """Demand that the state folder is this user's where it exists, without making it; returns its absolute path.
+
+    Raises:
+        HostError: It belongs to another user (code ``host.foreign_state``).
+    """
+    path = path.absolute()
+    with translated(path):
+        if not path.exists():
+            return path
         owner = path.stat().st_uid
     if owner != os.geteuid():
         name = _user_name(owner)

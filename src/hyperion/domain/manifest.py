@@ -16,6 +16,8 @@ FORMAT_NAME = "hyperion"
 FORMAT_VERSION = 0
 """0 until the format is declared finished (issue 3); later readers do not support it."""
 
+MODEL_FILE = "model.onnx"
+"""What makes a folder a model directory, whatever else lies in it."""
 MANIFEST = "manifest.json"
 ARCHITECTURE = "architecture.json"
 QUANTIZATION = "config/quantization.json"

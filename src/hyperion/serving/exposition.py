@@ -29,7 +29,7 @@ def render_metrics(slots: Iterable[SlotReading]) -> str:
     _counter(lines, groups, "hyperion_received_bytes_total", received, lambda s: s.received_bytes)
     _counter(lines, groups, "hyperion_sent_bytes_total", sent, lambda s: s.sent_bytes)
     _counter(lines, groups, "hyperion_worker_starts_total", "Worker processes started.", lambda s: s.starts)
-    _gauge(lines, groups, "hyperion_requests_in_flight", "Requests in work.", lambda s: s.inflight if s.alive else 0)
+    _gauge(lines, groups, "hyperion_requests_in_flight", "Requests in work.", lambda s: s.inflight)
     _gauge(lines, groups, "hyperion_workers", "Worker processes alive.", lambda s: int(s.alive))
     return "\n".join(lines) + "\n"
 

@@ -73,9 +73,8 @@ class Slot:
         self.counters[ALIVE] = 1
 
     def end(self) -> None:
-        """The worker counts no more."""
+        """The worker counts no more; what it left in flight is read as nothing."""
         self.counters[ALIVE] = 0
-        self.counters[INFLIGHT] = 0
 
     def answered(self, latency_ns: int, sent_bytes: int) -> None:
         """One inference request was answered, well or not."""
@@ -174,7 +173,7 @@ def _read_slot(path: Path) -> SlotReading | None:
         worker=path.name.partition(SUFFIX)[0],
         labels=labels,
         alive=words[ALIVE] == 1,
-        inflight=words[INFLIGHT],
+        inflight=words[INFLIGHT] if words[ALIVE] else 0,
         started_at_ms=words[STARTED_AT_MS],
         starts=words[STARTS],
         requests=words[REQUESTS],

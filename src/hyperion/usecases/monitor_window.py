@@ -9,6 +9,7 @@ from pathlib import Path
 from hyperion.domain.command import Stats, StatsReply
 from hyperion.domain.deployment import Revision, match_digest
 from hyperion.domain.metrics import Histogram, ServingFigures
+from hyperion.errors import NotFoundError
 from hyperion.ports import Host, ProcessUsage
 from hyperion.usecases.ask import expect_reply
 
@@ -80,20 +81,30 @@ class Window:
 
 
 def served_revision(host: Host, path: Path, name: str | None) -> Revision:
-    """The active revision that serves the package at ``path``.
+    """The active revision of the deployment that serves the package at ``path``, or served it before.
+
+    A monitor follows its deployment over rollouts; so one that is started after a rollback, with the package that was
+    rolled back, watches the same deployment as one that was running already.
 
     Raises:
-        NotFoundError: There is no package, or no deployment serves it.
+        NotFoundError: There is no package, or no active deployment ever served it.
         ConflictError: Several deployments serve it and ``name`` is None.
     """
     with host.packages.open(path) as package:
         digest = package.digest
-    active = [
-        host.ledger.revision(deployment.name, deployment.active_revision)
+    active = {
+        deployment.name: host.ledger.revision(deployment.name, deployment.active_revision)
         for deployment in host.ledger.deployments()
         if deployment.active_revision is not None
-    ]
-    return match_digest(active, digest, name)
+    }
+    try:
+        return match_digest(active.values(), digest, name)
+    except NotFoundError as not_active:
+        served = [found for each in active for found in host.ledger.revisions(each) if found.digest == digest]
+        try:
+            return active[match_digest(served, digest, name).deployment]
+        except NotFoundError:
+            raise not_active from None
 
 
 def windows(

@@ -16,6 +16,7 @@ from hyperion.domain.manifest import (
     FORMAT_VERSION,
     GOLDEN_FOLDER,
     MANIFEST,
+    MODEL_FILE,
     QUANTIZATION,
     WEIGHTS_FOLDER,
     Entry,
@@ -101,13 +102,18 @@ def package_model(host: Host, options: PackageOptions, reporter: Reporter) -> Pa
     """
     started = host.clock.monotonic()
     _check_output(host, options.output)
-    if (options.input_dir / MANIFEST).is_file():
+    if _is_extracted(options.input_dir):
         summary = _pack_again(host, options, reporter)
     else:
         summary = _Packaging(host, options, reporter).run()
     for warning in summary.warnings:
         reporter.warn(warning)
     return summary.model_copy(update={"duration_s": round(host.clock.monotonic() - started, 3)})
+
+
+def _is_extracted(folder: Path) -> bool:
+    """Whether a folder is an extracted package and nothing more: with a model in it, it is a model directory."""
+    return (folder / MANIFEST).is_file() and not (folder / MODEL_FILE).is_file()
 
 
 class _Packaging:
