@@ -17,32 +17,33 @@ HEAD = """# Performance
 
 Written by `make bench`. Every figure is a median and stands beside a reference that was measured in the same run, in
 turns; seconds depend on the machine, ratios much less. None of them is a promise: targets come with later work, except
-where a limit is named.
+where a limit is named. A load average near or over the number of cores says that other work disturbed the run: take
+the smallest values then.
 """
 
 
 def main() -> int:
-    load = os.getloadavg()[0]
+    before = os.getloadavg()[0]
     results = []
     for module in (help_time, package_time, cold_start, request_cost, swaps):
         results.append(module.measure())
         report(results[-1])
     PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(page(results, load))
+    PAGE.write_text(page(results, before))
     print(f"wrote {PAGE.relative_to(ROOT)}")
     return 0 if all(result.holds for result in results) else 1
 
 
-def page(results: list[Result], load: float) -> str:
+def page(results: list[Result], before: float) -> str:
     """The document, from the results and the load that the machine had before."""
-    lines = [HEAD, "## The machine", "", *machine(load), "", "## Results", ""]
+    lines = [HEAD, "## The machine", "", *machine(before), "", "## Results", ""]
     lines += ["| what | ours (smallest-largest) | reference | ratio | limit |", "| --- | --- | --- | --- | --- |"]
     lines += [row(figure) for result in results for figure in result.figures]
     lines += ["", "## How each was measured", ""]
     for result in results:
         lines += [f"**{result.what}**: `{result.command}`", ""]
-        lines += [f"- {figure.title}: {figure.note}" for figure in result.figures if figure.note]
-        lines += [""]
+        notes = [f"- {figure.title}: {figure.note}" for figure in result.figures if figure.note]
+        lines += [*notes, ""] if notes else []
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -64,7 +65,7 @@ def number(value: float) -> str:
     return f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
 
 
-def machine(load: float) -> list[str]:
+def machine(before: float) -> list[str]:
     """What it ran on."""
     model = next(
         (
@@ -78,7 +79,7 @@ def machine(load: float) -> list[str]:
     libraries = ", ".join(f"{name} {version(name)}" for name in ("onnxruntime", "onnx", "uvicorn", "numpy"))
     cores = f"{os.cpu_count()} cores, {model}; {memory:.0f} GiB; Linux {platform.release()}"
     return [
-        f"- {datetime.now(UTC):%Y-%m-%d}; {cores}; load before the run {load:.1f}",
+        f"- {datetime.now(UTC):%Y-%m-%d}; {cores}; load average before the run {before:.1f}",
         f"- Python {platform.python_version()}, hyperion {version('hyperion-deploy')}, {libraries}",
     ]
 

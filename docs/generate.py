@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from hyperion import errors
 from hyperion.cli.command import Command
 from hyperion.cli.exit_codes import MEANINGS, exit_code
-from hyperion.cli.main import root
+from hyperion.cli.root import root
 from hyperion.domain.backup import Backup
 from hyperion.domain.config import DeploymentConfig, MemoryConfig, VerificationConfig
 from hyperion.domain.manifest import GoldenRequest, Manifest, ModelCard
@@ -55,6 +55,66 @@ DOCUMENTS = (
 )
 
 
+FIGURES = {
+    "latency_p50_ms": "Median latency, from complete request to answer; in `verify deployment` as the client sees it.",
+    "latency_p95_ms": "95 % of the requests were at most this slow.",
+    "latency_p99_ms": "99 % of the requests were at most this slow.",
+    "latency_mean_ms": "Mean latency.",
+    "requests": "Inference requests answered, whatever the status.",
+    "requests_per_s": "Requests by the length of the window.",
+    "failures": "Failed requests by cause.",
+    "error_ratio": "Share of requests that failed.",
+    "errors": "Failed requests by cause (`verify deployment`), or rows answered wrongly (`verify performance`).",
+    "samples": "Requests that were sent.",
+    "workers": "Processes that serve the active revision.",
+    "inflight": "Requests in work now.",
+    "cpu_s": "User and system time of the workers.",
+    "cpu_utilisation": "CPU time by time; in `monitor`, by time and cores.",
+    "cache_hit_ratio": "Share of last-level cache references that hit (hardware counters).",
+    "page_cache_resident_ratio": "Share of the weights' pages in the page cache (mincore).",
+    "memory_resident_bytes": "Resident memory of the workers, shared pages counted in each.",
+    "memory_proportional_bytes": "The same with shared pages divided among those that share them.",
+    "received_bytes": "Bytes received from clients.",
+    "sent_bytes": "Bytes of answers.",
+    "network_received_bytes": "Bytes received from clients.",
+    "network_sent_bytes": "Bytes of answers.",
+    "network_received_bytes_per_s": "The same by the length of the window.",
+    "network_sent_bytes_per_s": "The same by the length of the window.",
+    "network_bytes": "Null: the model runs in a child without a network.",
+    "disk_bytes": "The package on disk.",
+    "disk_read_bytes": "Bytes that the workers read from storage.",
+    "disk_written_bytes": "Bytes that the workers wrote to storage.",
+    "storage_read_bytes": "Bytes that the child read from storage.",
+    "major_faults": "Page faults that needed storage.",
+    "cpu_cycles": "CPU cycles (hardware counters).",
+    "cpu_instructions": "Instructions (hardware counters).",
+    "cpu_cycles_window_s": "How long the hardware counters ran.",
+    "rows": "Rows of the dataset that ran.",
+    "batches": "Requests that they ran in.",
+    "batch_latency_ms": "Time of a request: percentiles, mean, maximum.",
+    "row_latency_ms": "Time of a request by its rows.",
+    "throughput_rows_s": "Rows a second.",
+    "load_ms": "Time to load the model.",
+    "memory_peak_bytes": "Highest resident memory of the child.",
+    "memory_steady_bytes": "Resident memory of the child after the runs.",
+    "accuracy": "Share of rows whose class is right.",
+    "labelled_rows": "Rows with a label.",
+    "class_output": "The output that holds class scores.",
+    "zero_division": "What precision, recall and F1 are where they would be 0 / 0.",
+    "macro": "Precision, recall and F1, the mean over classes.",
+    "weighted": "Precision, recall and F1, the mean over classes weighted by their rows.",
+    "per_class": "Precision, recall, F1 and rows (support) of each class.",
+    "confusion_matrix": "`counts[i][j]`: rows of class `labels[i]` that were answered as `labels[j]`.",
+    "budget_bytes": "`budget_mb` of memory_config.json.",
+    "before_load_bytes": "Resident memory of the child before the model is loaded.",
+    "after_load_bytes": "After loading.",
+    "peak_bytes": "The kernel's high-water mark.",
+    "steady_bytes": "After the runs.",
+    "after_unload_bytes": "After the session was dropped.",
+}
+"""Every figure of monitor and verify; the end-to-end tests hold their answers against it."""
+
+
 def pages() -> dict[Path, str]:
     """Every generated file, relative to docs/reference, with its text."""
     found = {Path("cli.md"): cli_page(), Path("documents.md"): documents_page(), Path("errors.md"): errors_page()}
@@ -69,7 +129,7 @@ def pages() -> dict[Path, str]:
 
 def cli_page() -> str:
     """Every command with its options, examples and exit codes."""
-    lines = [GENERATED + "# Command line", "", (root.help or "").strip(), "", "## Exit codes", ""]
+    lines = [GENERATED + "# Command line", "", inspect.cleandoc(root.help or ""), "", "## Exit codes", ""]
     lines += ["| Code | Meaning |", "|---|---|", *(f"| {code} | {text} |" for code, text in MEANINGS.items()), ""]
     lines += ["A command that is interrupted by Ctrl-C ends with 130, a `monitor` with 0.", ""]
     for path, command in sorted(_leaves(root, ())):
@@ -89,10 +149,11 @@ def _leaves(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[tuple[s
 
 def _command_section(path: tuple[str, ...], command: Command) -> list[str]:
     name = " ".join(("hyperion", *path))
-    context = click.Context(command, info_name=name)
+    context = click.Context(command, info_name=name, **command.context_settings)
     usage = " ".join((name, *command.collect_usage_pieces(context)))
     lines = [f"## {name}", "", inspect.cleandoc(command.help or ""), "", f"```text\n{usage}\n```", ""]
-    rows = [record for item in command.get_params(context) if (record := item.get_help_record(context)) is not None]
+    options = (item for item in command.get_params(context) if isinstance(item, click.Option))
+    rows = [record for item in options if (record := item.get_help_record(context)) is not None]
     lines += ["| Option | Meaning |", "|---|---|", *(f"| `{_cell(a)}` | {_cell(b)} |" for a, b in rows), ""]
     lines += ["```bash", *command.examples, "```", ""]
     return [*lines, "Exit codes: " + ", ".join(str(code) for code in command.exit_codes) + ".", ""]
@@ -227,7 +288,14 @@ def metrics_page() -> str:
     lines += ["", "Causes of failures: " + ", ".join(f"`{cause}`" for cause in ERROR_CAUSES) + ".", ""]
     bounds = ", ".join(f"{bound:g}" for bound in LATENCY_BOUNDS_S)
     lines += [f"Upper bounds of the latency buckets in seconds: {bounds}.", ""]
-    return "\n".join(lines)
+    lines += [
+        "## Figures",
+        "",
+        "Of `monitor …`, `verify performance`, `verify memory` and `verify deployment`. A figure",
+    ]
+    lines += ["that cannot be had is null, and `unavailable` says why.", "", "| Figure | Meaning |", "|---|---|"]
+    lines += [f"| `{name}` | {text} |" for name, text in FIGURES.items()]
+    return "\n".join(lines) + "\n"
 
 
 def main() -> int:

@@ -79,6 +79,26 @@ def package_digest(path: Path) -> str:
         return package.digest
 
 
+def deploy_command(
+    package: Path,
+    name: str = "shop",
+    *,
+    origin: Origin = Origin.DEPLOY,
+    expected_digest: str | None = None,
+    **config: Any,
+) -> Deploy:
+    """A deploy of ``package``; by default on a free port."""
+    config.setdefault("serve", {"port": 0})
+    return Deploy(
+        package_path=str(package),
+        expected_digest=expected_digest or package_digest(package),
+        config=DeploymentConfig.model_validate_json(json.dumps({"name": name, **config})),
+        origin=origin,
+        reason=None if origin is Origin.DEPLOY else "a test",
+        actor="tests",
+    )
+
+
 @dataclass
 class Foreground:
     """``hyperion serve --foreground`` on a state folder of its own, and a client of it."""
@@ -88,17 +108,8 @@ class Foreground:
     client: SupervisorClient
     progress: list[Progress] = field(default_factory=list)
 
-    def deploy(self, package: Path, name: str = "shop", *, origin: Origin = Origin.DEPLOY, **config: Any) -> Deployed:
-        config.setdefault("serve", {"port": 0})
-        command = Deploy(
-            package_path=str(package),
-            expected_digest=config.pop("expected_digest", None) or package_digest(package),
-            config=DeploymentConfig.model_validate_json(json.dumps({"name": name, **config})),
-            origin=origin,
-            reason=None if origin is Origin.DEPLOY else "a test",
-            actor="tests",
-        )
-        reply = self.client.ask(command, self.progress.append)
+    def deploy(self, package: Path, name: str = "shop", **config: Any) -> Deployed:
+        reply = self.client.ask(deploy_command(package, name, **config), self.progress.append)
         assert isinstance(reply, Deployed)
         return reply
 

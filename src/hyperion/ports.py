@@ -12,25 +12,26 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
 
-from numpy.typing import NDArray
+if (
+    TYPE_CHECKING
+):  # only their types are spoken of here: the supervisor needs no numpy, and a worker's start is waited for
+    from numpy.typing import NDArray
 
-from hyperion.domain.command import Command, Pong, Progress, Reply
-from hyperion.domain.deployment import Deployment, Revision
-from hyperion.domain.event import Event, EventDraft, EventKind, LedgerHead
-from hyperion.domain.finding import Report
-from hyperion.domain.manifest import EngineRequirement, GoldenRequest, ModelCard, SchemeName
-from hyperion.domain.platform import PlatformProfile
-from hyperion.domain.scheme import QuantizationRecord, QuantizeChoice, TargetPlatform
-from hyperion.domain.tensor import Signature, TensorSpec
-from hyperion.format.package import PackageReader
-
-if TYPE_CHECKING:
+    from hyperion.domain.command import Command, Pong, Progress, Reply
+    from hyperion.domain.deployment import Deployment, Revision
+    from hyperion.domain.event import Event, EventDraft, EventKind, LedgerHead
+    from hyperion.domain.finding import Report
+    from hyperion.domain.manifest import EngineRequirement, GoldenRequest, ModelCard, SchemeName
+    from hyperion.domain.platform import PlatformProfile
+    from hyperion.domain.scheme import QuantizationRecord, QuantizeChoice, TargetPlatform
+    from hyperion.domain.tensor import Signature, TensorSpec
+    from hyperion.format.package import PackageReader
     from hyperion.format.weights import WeightTensor
 
-Array = NDArray[Any]
-Tensors = Mapping[str, Array]
+Array: TypeAlias = "NDArray[Any]"
+Tensors: TypeAlias = "Mapping[str, Array]"
 """Arrays by tensor name; text tensors have dtype object and hold str."""
 
 

@@ -11,9 +11,15 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from hyperion.cli.main import run
 
 HYPERION = (sys.executable, "-m", "hyperion")
 
@@ -55,6 +61,15 @@ class Shell:
         done = self(*words, "--json")
         assert done.returncode == code, told(done)
         return json.loads(done.stdout)
+
+    def within(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        """The same as a call, but in this process: for the many commands that must only be refused."""
+        out, err = StringIO(), StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.setenv("HYPERION_HOME", self.environment["HYPERION_HOME"])
+            patch.chdir(self.folder)
+            code = run([*map(str, words)])
+        return subprocess.CompletedProcess([*HYPERION, *map(str, words)], code, out.getvalue(), err.getvalue())
 
 
 def told(done: subprocess.CompletedProcess[str]) -> str:

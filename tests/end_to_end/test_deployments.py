@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from docs.generate import FIGURES
 from tests.end_to_end.conftest import Live, write_config
 from tests.end_to_end.shell import ask, eventually, refused, told
 from tests.models import inputs, write_model_dir
@@ -57,6 +58,7 @@ def test_verify_deployment_says_yes_to_the_active_package(live: Live, tmp_path: 
     )
 
     assert report["ok"] is True
+    assert set(report["figures"]) <= set(FIGURES)
 
 
 def test_verify_deployment_says_no_beyond_its_limits(live: Live, tmp_path: Path) -> None:
@@ -92,6 +94,7 @@ def test_monitor_model_writes_metrics_json_and_json_lines_into_a_pipe(live: Live
     assert written["format"] == "hyperion.metrics"
     assert (written["deployment"], written["version"]) == ("current_model", "1.0.0")
     assert lines[-1]["figures"].keys() == written["figures"].keys()
+    assert set(written["figures"]) <= set(FIGURES)
 
 
 def test_monitor_model_refuses_to_overwrite_a_file_that_is_not_its_own(live: Live, tmp_path: Path) -> None:
@@ -112,7 +115,12 @@ def test_monitor_performance_and_resources_give_one_json_line_a_round(live: Live
         "monitor", what, "--model", "model.hyperion", "--interval", "0.3", "--count", "2", "--name", "current_model"
     )
 
-    assert [type(json.loads(text)) for text in page.splitlines()] == [dict, dict]
+    rounds = [json.loads(text) for text in page.splitlines()]
+    assert [found["kind"] for found in rounds] == [what, what]
+    assert set(rounds[0]["figures"]) <= set(FIGURES)
+    for found in rounds:
+        missing = {name for name, value in found["figures"].items() if value is None}
+        assert missing == set(found["unavailable"])
 
 
 def test_monitor_errors_appends_failed_requests_with_their_cause(live: Live, tmp_path: Path) -> None:
@@ -261,7 +269,7 @@ def test_a_deployment_json_that_is_no_document_is_refused(live: Live, tmp_path: 
     config = tmp_path / "deployment.json"
     config.write_text(text)
 
-    said = refused(live.shell("deploy", "model", "--input", "model.hyperion", "--config", config), 2)
+    said = refused(live.shell.within("deploy", "model", "--input", "model.hyperion", "--config", config), 2)
 
     assert str(config) in said
 
@@ -315,9 +323,9 @@ def test_a_foreign_backup_folder_is_not_touched(live: Live, tmp_path: Path) -> N
     ids=" ".join,
 )
 def test_what_does_not_exist_ends_with_5(live: Live, words: tuple[str, ...]) -> None:
-    assert "absent" in refused(live.shell(*words), 5)
+    assert "absent" in refused(live.shell.within(*words), 5)
 
 
 def test_a_rollback_without_a_reason_is_wrong_usage(live: Live) -> None:
-    assert "--reason" in refused(live.shell("rollback", "model", "--backup", "backup/current_model"), 2)
-    assert "reason" in refused(live.shell("rollback", "model", "--backup", "x", "--reason", "  "), 2)
+    assert "--reason" in refused(live.shell.within("rollback", "model", "--backup", "backup/current_model"), 2)
+    assert "reason" in refused(live.shell.within("rollback", "model", "--backup", "x", "--reason", "  "), 2)

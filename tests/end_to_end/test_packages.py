@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from docs.generate import FIGURES
 from tests.end_to_end.shell import Shell, refused, told
 from tests.models import mlp, write_model_dir
 
@@ -136,6 +137,7 @@ def test_verify_performance_measures_speed_and_accuracy(workspace: Shell) -> Non
 
     assert report["ok"] is True
     assert report["figures"]["accuracy"] >= 0.9
+    assert set(report["figures"]) <= set(FIGURES)
     assert "confusion matrix" in page
     assert "precision" in page
     assert "class0" in page
@@ -147,7 +149,9 @@ def test_verify_memory_answers_by_the_budget(workspace: Shell, tmp_path: Path) -
     tight = tmp_path / "tight.json"
     tight.write_text('{"budget_mb": 1, "runs": 3}')
 
-    assert workspace.json("verify", "memory", "model.hyperion", "--config", generous)["ok"] is True
+    within = workspace.json("verify", "memory", "model.hyperion", "--config", generous)
+    assert within["ok"] is True
+    assert set(within["figures"]) <= set(FIGURES)
     assert workspace.json("verify", "memory", "model.hyperion", "--config", tight, code=1)["ok"] is False
 
 
@@ -251,7 +255,7 @@ def test_extracting_a_broken_package_leaves_nothing(workspace: Shell, package: P
     ids=" ".join,
 )
 def test_what_does_not_exist_ends_with_5_and_is_named(workspace: Shell, words: tuple[str, ...]) -> None:
-    done = workspace(*words, "--json")
+    done = workspace.within(*words, "--json")
 
     assert "absent" in json.loads(done.stdout)["error"]["message"]
     refused(done, 5)
@@ -262,10 +266,10 @@ def test_a_file_that_is_no_package_is_refused(workspace: Shell, tmp_path: Path) 
     text = tmp_path / "text.hyperion"
     text.write_text("no package at all")
 
-    refused(workspace("inspect", text), 3)
-    refused(workspace("version", "check", text), 3)
-    refused(workspace("verify", "model", "--input", text), 1)
-    refused(workspace("verify", "integrity", text), 1)
+    refused(workspace.within("inspect", text), 3)
+    refused(workspace.within("version", "check", text), 3)
+    refused(workspace.within("verify", "model", "--input", text), 1)
+    refused(workspace.within("verify", "integrity", text), 1)
 
 
 def test_all_wrong_keys_of_memory_config_are_named_with_their_paths(workspace: Shell, tmp_path: Path) -> None:

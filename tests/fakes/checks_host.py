@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +39,7 @@ from hyperion.usecases.package import PackageOptions, package_model
 from tests.fakes.clock import FakeClock
 from tests.fakes.ledger import InMemoryLedger
 from tests.fakes.reporter import CollectingReporter
-from tests.models import write_model_dir
+from tests.models import LABELS, write_model_dir
 
 PONG = Pong(pid=1, version="0")
 
@@ -146,9 +147,13 @@ def checks_host(folder: Path, **replaced: Any) -> Host:
     return replace(host, **replaced)
 
 
-def packaged(folder: Path, host: Host, name: str = "model", **model: Any) -> Path:
+def packaged(
+    folder: Path, host: Host, name: str = "model", *, labels: Sequence[str] | None = LABELS, **model: Any
+) -> Path:
     """``tests.models.write_model_dir`` (which takes ``model``), packaged in float: FOLDER/NAME.hyperion."""
     source = write_model_dir(folder / name, **model)
+    card = json.loads((source / "hyperion.json").read_text())
+    (source / "hyperion.json").write_text(json.dumps({**card, "labels": labels and list(labels)}))
     options = PackageOptions(input_dir=source, output=folder / f"{name}.hyperion", quantize="none")
     package_model(host, options, CollectingReporter())
     return options.output

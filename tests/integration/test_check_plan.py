@@ -10,6 +10,7 @@ from tests.fakes.checks_host import ScriptedSupervisor, StatedFacts, activate, c
 from tests.fakes.reporter import CollectingReporter
 from tests.models import mlp
 
+from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
 from hyperion.domain.config import DeploymentConfig, MemoryBudget, Serve
 from hyperion.domain.deployment import Revision
 from hyperion.domain.event import EventDraft, EventKind
@@ -161,3 +162,16 @@ def test_the_rollback_plan_is_a_backup_of_what_is_active(host: Host, package: Pa
 
 def test_more_threads_than_cores_warn(host: Host, package: Path) -> None:
     assert outcome(plan(host, package, workers=64, threads=8), "plan.system_requirements") is Outcome.WARNED
+
+
+class ForgetfulEngine(OnnxRuntimeEngine):
+    """Does not list its operators, though it has them."""
+
+    def operators(self) -> frozenset[str]:
+        return frozenset()
+
+
+def test_a_model_that_loads_proves_its_operators_better_than_a_list(host: Host, package: Path) -> None:
+    report = plan(replace(host, engine=ForgetfulEngine()), package)
+
+    assert outcome(report, "plan.dependencies") is Outcome.PASSED

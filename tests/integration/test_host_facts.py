@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hyperion.adapters import hardware_counters
 from hyperion.adapters.hardware_counters import COUNTERS, HardwareCounters
 from hyperion.adapters.host_facts import LocalHostFacts
 from hyperion.adapters.process_usage import peak_resident_bytes, resident_bytes
@@ -93,6 +94,29 @@ def test_counters_of_this_process_count_while_they_run() -> None:
     else:
         assert set(counts.values()) == {None}
         assert "perf_event_open" in counters.unavailable
+
+
+def test_counting_itself_works_with_the_events_of_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same system calls as for hardware events, on a machine without them: page faults and clocks."""
+    software = {"cycles": (1, 1), "instructions": (1, 2), "cache_references": (1, 3), "cache_misses": (1, 4)}
+    monkeypatch.setattr(hardware_counters, "_EVENTS", software)
+
+    counters = HardwareCounters()
+    before = counters.read()
+    counters.start()
+    bytearray(50_000_000)
+    counters.stop()
+    after = counters.read()
+    bytearray(50_000_000)
+    unchanged = counters.read()
+    counters.close()
+
+    if counters.unavailable is not None:
+        pytest.skip(counters.unavailable)
+    assert before == dict.fromkeys(COUNTERS, 0)
+    assert after["cycles"] is not None
+    assert after["cycles"] > 0
+    assert unchanged == after
 
 
 def test_a_port_is_free_until_someone_listens(facts: LocalHostFacts) -> None:

@@ -210,6 +210,12 @@ class TestFiles:
         assert error.hint == "rename the file"
         assert "\x1b" not in error.message.replace(str(folder / "assets" / name), "")
 
+    def test_a_readme_beside_an_asset_of_the_same_name_is_refused(self, folder: Path) -> None:
+        (folder / "README.md").write_text("a")
+        (folder / "assets" / "Readme.md").write_text("b")
+
+        assert refused(folder).hint == "rename or remove one of them"
+
     def test_the_golden_folder_of_packages_is_reserved(self, folder: Path) -> None:
         (folder / "assets" / "golden").mkdir()
         (folder / "assets" / "golden" / "x.json").write_text("{}")
@@ -251,6 +257,12 @@ class TestGoldenRequests:
         np.savez(folder / "golden" / "sample.npz", x=inputs().astype(np.float64))
 
         pack(folder, folder.parent / "m.hyperion", "none")
+
+    def test_foreign_byte_order_is_turned(self, folder: Path) -> None:
+        x = inputs()
+        np.savez(folder / "golden" / "sample.npz", x=x.astype(">f4"), probabilities=expected(mlp(), x).astype(">f4"))
+
+        assert pack(folder, folder.parent / "m.hyperion", "none").warnings == ()
 
     def test_a_pickled_array_is_refused(self, folder: Path) -> None:
         np.savez(folder / "golden" / "sample.npz", x=np.array([object()], dtype=object))
@@ -315,7 +327,7 @@ def test_typed_fields_count_like_raw_bytes(tmp_path: Path) -> None:
 
 
 def test_special_numbers_in_attributes_survive(tmp_path: Path) -> None:
-    odd = [float("nan"), float("inf"), -0.0, 1e-45, 3.4028235e38]
+    odd = [float("nan"), float("-inf"), 1e-45, 3.4028235e38, -3.4028235e38]
     node = onnx.helper.make_node("Constant", [], ["c"], value_floats=odd)
     model = model_of(
         [node, onnx.helper.make_node("Add", ["c", "x"], ["y"])],

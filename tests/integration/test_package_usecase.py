@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from tests.fakes.reporter import CollectingReporter
 from tests.models import LABELS, expected, inputs, mlp, write_model_dir
 from tests.packaging import answers, load, pack, packaging_host, write_model
-from tests.fakes.reporter import CollectingReporter
 
 from hyperion.adapters.local_store import LocalPackageStore
 from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
@@ -380,6 +380,12 @@ class TestCard:
             pack(folder, tmp_path / "m.hyperion", version="v1")
 
         assert refusal.value.code == "version.invalid"
+
+    def test_an_unknown_way_to_quantize_is_refused(self, folder: Path, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError) as refusal:
+            pack(folder, tmp_path / "m.hyperion", "int4")
+
+        assert refusal.value.code == "quantize.unknown"
 
     def test_a_missing_parent_is_named(self, folder: Path, tmp_path: Path) -> None:
         with pytest.raises(NotFoundError, match="gone"):

@@ -92,7 +92,7 @@ class TestInt8:
         assert relative_error(answers(model, feeds)["embedding"], found) < 0.02
         assert summary.bytes_after < 0.28 * summary.bytes_before
         assert summary.agreement is not None
-        assert summary.agreement.measure == "top1"  # [batch, 64] scores count as classes where no labels are named
+        assert summary.agreement.measure == "cosine"  # nothing says that [batch, 64] are classes
 
     def test_an_activation_that_several_layers_read_is_quantized_once(self, tmp_path: Path) -> None:
         model = model_of(
@@ -151,7 +151,7 @@ class TestW4:
         weight = np.random.default_rng(0).normal(size=(256, 64)).astype(np.float32)  # [K, N]
         values = np.zeros((64, 8, 16), np.uint8)
         scales, zeros = np.zeros(64 * 8, np.float32), np.zeros((64, 4), np.uint8)
-        quantize_matmul_4bits(values, weight, scales, zeros, 32, 64, 256, False)  # noqa: FBT003
+        quantize_matmul_4bits(values, weight, scales, zeros, 32, 64, 256, False)
 
         ours = w4_blocks(np.ascontiguousarray(weight.T))
 
@@ -322,7 +322,7 @@ class TestAuto:
         assert summary.agreement is not None
         assert summary.agreement.holds
         assert summary.reason is not None
-        assert summary.reason.startswith(f"{len(kept)} of 3 weights stay in float: top1 agreement is ")
+        assert summary.reason.startswith(f"{len(kept)} of 3 weights stay in float: cosine agreement is ")
         assert any("below 0.99" in warning for warning in asked.warnings)
 
 
@@ -423,3 +423,39 @@ class TestOddModels:
         assert (stored.dtype, stored.shape) == ("U8", (2048,))
         assert summary.scheme == "kept"
         assert np.array_equal(load(tmp_path / "m.hyperion").run(feeds)["y"], answers(model, feeds)["y"])
+
+    @pytest.mark.parametrize("quantize", ["none", "int8"])
+    def test_a_branch_that_is_nothing_but_a_large_constant(self, quantize: str, tmp_path: Path) -> None:
+        def branch(name: str, seed: int) -> onnx.GraphProto:
+            constant = node("Constant", [], [f"{name}_w"], value=weight("", 32, 16, seed=seed))
+            return helper.make_graph([constant], name, [], [tensor(f"{name}_w", 32, 16)], [])
+
+        model = model_of(
+            [
+                node("If", ["flag"], ["w"], "choose", then_branch=branch("a", 1), else_branch=branch("b", 2)),
+                node("MatMul", ["x", "w"], ["y"], "linear"),
+            ],
+            [tensor("x", "n", 32), tensor("flag", kind=TensorProto.BOOL)],
+            [tensor("y", "n", 16)],
+            [],
+        )
+        feeds = {"x": inputs(), "flag": np.array(False)}
+        pack(write_model(tmp_path / "d", model), tmp_path / "m.hyperion", quantize)
+
+        assert np.array_equal(load(tmp_path / "m.hyperion").run(feeds)["y"], answers(model, feeds)["y"])
+
+    def test_weights_of_one_name_in_two_branches_stay_apart(self, tmp_path: Path) -> None:
+        model = branching()
+        for attribute, name in zip(model.graph.node[0].attribute, ("then", "else"), strict=True):
+            attribute.g.initializer[0].name = "weight"
+            attribute.g.node[0].input[1] = "weight"
+            assert attribute.name.startswith(name)
+        folder = write_model(tmp_path / "d", model)
+        pack(folder, tmp_path / "none.hyperion", "none")
+        summary = pack(folder, tmp_path / "int8.hyperion", "int8")
+
+        loaded = load(tmp_path / "none.hyperion")
+        for flag in (True, False):
+            feeds = {"x": inputs(), "flag": np.array(flag)}
+            assert np.array_equal(loaded.run(feeds)["y"], answers(model, feeds)["y"])
+        assert "has a name that several graphs use" in (summary.reason or "")

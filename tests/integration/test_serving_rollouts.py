@@ -10,7 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.serving_kit import Foreground, Load, call, eventually, infer_body, ledger_events, supervisor
+from tests.serving_kit import (
+    Foreground,
+    Load,
+    address_of,
+    call,
+    eventually,
+    infer_body,
+    ledger_events,
+    read_answer,
+    supervisor,
+)
 
 from hyperion.domain.command import Deployed
 from hyperion.domain.deployment import Origin
@@ -68,25 +78,50 @@ def test_keep_alive_clients_of_the_old_revision_are_told_to_come_again(packages:
 
 
 def test_connections_that_were_accepted_and_not_yet_read_get_their_answer(packages: Path, tmp_path: Path) -> None:
-    from tests.serving_kit import address_of, read_answer
-
     request = b"GET /v2/health/ready HTTP/1.1\r\nHost: x\r\n\r\n"
     with supervisor(tmp_path) as running, ThreadPoolExecutor(1) as pool:
         url = str(running.deploy(packages / "v1.hyperion").url)
         silent = [socket.create_connection(address_of(url), 10) for _ in range(20)]
+        for connection in silent[:5]:
+            connection.sendall(request[:20])  # the rest comes after the swap
         rollout = pool.submit(running.deploy, packages / "v2.hyperion")
         eventually(lambda: running.status().deployments[0].active.number == 2)  # type: ignore[union-attr]
-        for connection in silent:
+        for number, connection in enumerate(silent):
             with connection, connection.makefile("rb") as stream:
-                connection.sendall(request)
+                connection.sendall(request[20:] if number < 5 else request)
                 status, headers, _ = read_answer(stream)
                 assert (status, headers["hyperion-revision"], headers["connection"]) == (200, "1", "close")
         assert rollout.result(30).promoted
 
 
-def test_idle_connections_end_at_the_drain_deadline(packages: Path, tmp_path: Path) -> None:
-    from tests.serving_kit import address_of, read_answer
+def test_pipelined_requests_in_a_lame_duck_are_all_answered(packages: Path, tmp_path: Path) -> None:
+    request = b"GET /v2/health/ready HTTP/1.1\r\nHost: x\r\n\r\n"
+    with supervisor(tmp_path) as running, ThreadPoolExecutor(1) as pool:
+        url = str(running.deploy(packages / "v1.hyperion").url)
+        with socket.create_connection(address_of(url), 10) as connection, connection.makefile("rb") as stream:
+            connection.sendall(request)
+            assert read_answer(stream)[0] == 200
+            rollout = pool.submit(running.deploy, packages / "v2.hyperion")
+            eventually(lambda: running.status().deployments[0].active.number == 2)  # type: ignore[union-attr]
+            connection.sendall(request * 5)
+            answers = [read_answer(stream) for _ in range(5)]
+        assert [status for status, _, _ in answers] == [200] * 5
+        assert [headers.get("connection") for _, headers, _ in answers] == [None] * 4 + ["close"]
+        assert rollout.result(30).promoted
 
+
+def test_requests_that_take_long_are_finished_through_a_swap(packages: Path, tmp_path: Path) -> None:
+    with supervisor(tmp_path) as running:
+        url = str(running.deploy(packages / "slow.hyperion").url)
+        load = Load(url, INFER, infer_body(1500)).start(2, 2)
+        eventually(lambda: len(load.answers) > 8)
+        assert running.deploy(packages / "v1.hyperion").promoted
+        load.stop()
+        assert load.failures == []
+        assert load.revisions() == {"1", "2"}
+
+
+def test_idle_connections_end_at_the_drain_deadline(packages: Path, tmp_path: Path) -> None:
     with supervisor(tmp_path) as running:
         url = str(running.deploy(packages / "v1.hyperion", drain_timeout_s=0.5).url)
         with socket.create_connection(address_of(url), 10) as idle, idle.makefile("rb") as stream:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.serving_kit import Load, call, eventually, infer_body, ledger_events, supervisor
+from tests.serving_kit import Load, call, deploy_command, eventually, infer_body, ledger_events, supervisor
 
 from hyperion.adapters.control_client import LONGEST_PATH, SupervisorClient, control_path
 from hyperion.adapters.file_lock import SupervisorLock
@@ -113,6 +113,39 @@ def test_a_rollout_that_a_dead_supervisor_left_is_aborted_and_the_active_revisio
         found = running.status().deployments[0].deployment
         assert (found.desired_revision, found.active_revision) == (1, 1)
         assert ledger_events(tmp_path)[-1].kind is EventKind.ROLLOUT_ABORTED
+
+
+def test_a_rollout_goes_on_when_the_client_that_asked_for_it_goes_away(packages: Path, tmp_path: Path) -> None:
+    command = deploy_command(packages / "v1.hyperion")
+    request = {"protocol": 1, "command": command.model_dump(mode="json", by_alias=True)}
+    with supervisor(tmp_path) as running:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(control_path(tmp_path)))
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            connection.recv(1)
+        eventually(lambda: [d.deployment.active_revision for d in running.status().deployments] == [1])
+        assert running.worker_pids()
+
+
+def test_serve_without_foreground_starts_one_in_the_background(tmp_path: Path) -> None:
+    def serve() -> int:
+        found = subprocess.run(
+            [sys.executable, "-m", "hyperion", "serve", "--json"],
+            env=os.environ | {"HYPERION_HOME": str(tmp_path)}, capture_output=True, timeout=30, check=True,
+        )  # fmt: skip
+        return int(json.loads(found.stdout)["pid"])
+
+    pid = serve()
+    assert serve() == pid
+    SupervisorClient(tmp_path).ask(Stop(name=None, actor="tests"))
+    eventually(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_supervisor_that_cannot_start_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").write_bytes(b"this is no database" * 100)
+    with pytest.raises(HostError, match="ledger") as caught:
+        SupervisorClient(tmp_path).ensure_running()
+    assert caught.value.code == "supervisor.not_started"
 
 
 def test_one_supervisor_per_state_folder(tmp_path: Path) -> None:

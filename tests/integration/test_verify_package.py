@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from safetensors.numpy import save
 from tests.fakes.checks_host import activate, checks_host, damaged, packaged
 from tests.fakes.reporter import CollectingReporter
 from tests.models import expected, inputs, mlp, write_dataset, write_model_dir
+from tests.packages import entries, write_package
 
+from hyperion.adapters.package_files import LocalPackages
 from hyperion.domain.config import MemoryConfig
 from hyperion.domain.finding import Finding, Outcome, Report
 from hyperion.domain.platform import PlatformProfile
@@ -25,6 +29,7 @@ from hyperion.usecases.verify import (
     verify_model,
     verify_performance,
 )
+from hyperion.verification.model import check_configs, check_model
 
 REPORTER = CollectingReporter()
 
@@ -179,6 +184,39 @@ class TestModel:
         assert host.reports.recent("other") == ()
 
 
+class TestDocuments:
+    """A package whose bytes have their digests, but whose documents say nonsense."""
+
+    def test_configs_that_are_no_json_objects_are_named(self, tmp_path: Path) -> None:
+        path = write_package(tmp_path / "p.hyperion", {**entries(), "config/a.json": b"[]", "config/b.json": b"{"})
+
+        with LocalPackages().open(path) as package:
+            found = check_configs(package)
+
+        assert found.outcome is Outcome.FAILED
+        assert found.summary.startswith("2 of ")
+        assert "config/a.json" in str(found.reason)
+
+    @pytest.mark.parametrize(
+        ("tensors", "rule"),
+        [
+            (b"nonsense", b"{}"),
+            (save({"output:y": np.zeros(1)}), b"{}"),
+            (save({"input:x": np.zeros(1), "output:y": np.zeros(1)}), b'{"comparison": "roughly"}'),
+        ],
+    )
+    def test_golden_requests_that_cannot_be_read_fail_and_nothing_is_run(
+        self, host: Host, tmp_path: Path, tensors: bytes, rule: bytes
+    ) -> None:
+        golden = {"assets/golden/g.safetensors": tensors, "assets/golden/g.json": rule}
+        path = write_package(tmp_path / "p.hyperion", {**entries(), **golden})
+
+        with LocalPackages().open(path) as package:
+            (found,) = check_model(host, path, package, REPORTER)
+
+        assert (found.check, found.outcome) == ("model.golden", Outcome.FAILED)
+
+
 class TestPerformance:
     def test_a_labelled_dataset_gives_speed_resources_and_accuracy(
         self, host: Host, package: Path, tmp_path: Path
@@ -268,6 +306,19 @@ class TestMemory:
 
         assert finding(report, "memory.run").outcome is Outcome.SKIPPED
         assert finding(report, "memory.peak").outcome is Outcome.PASSED
+
+    def test_a_model_that_crashes_is_a_failed_finding_of_memory_and_of_performance(
+        self, host: Host, package: Path, tmp_path: Path
+    ) -> None:
+        crash = EngineError("killed by SIGSEGV", code="engine.crashed")
+        crashing = replace(host, sandbox=ScriptedSandbox(host, crash, crash))
+
+        memory = verify_memory(crashing, package, MemoryConfig(runs=1), REPORTER)
+        speed = verify_performance(crashing, package, write_dataset(tmp_path / "data"), REPORTER)
+
+        assert finding(memory, "memory.run").outcome is Outcome.FAILED
+        assert finding(speed, "performance.run").outcome is Outcome.FAILED
+        assert (memory.figures, speed.figures) == ({}, {})
 
 
 class TestCompatibility:

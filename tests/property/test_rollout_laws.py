@@ -46,6 +46,7 @@ class Host(RuleBasedStateMachine):
         self.state, actions = advance(self.state, observation)
         for action in actions:
             self._do(action)
+        before = {name for name in before if not self._revision(name) & self.aborted}
         if before and not worker_lost and not self.stopped:
             assert self._taking_traffic(), f"{observation} took the last ready worker away"
 
@@ -189,4 +190,4 @@ class Host(RuleBasedStateMachine):
 
 
 TestRollouts = Host.TestCase
-TestRollouts.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestRollouts.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)

@@ -20,7 +20,7 @@ BROKEN = DigestMismatchError(
 
 
 def test_an_error_says_what_where_expected_found_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
-    code = failure.report(BROKEN, "deploy", as_json=False)
+    code = failure.report(BROKEN, ["deploy", "model"])
 
     page = capsys.readouterr()
     assert code == 3
@@ -36,7 +36,7 @@ def test_an_error_says_what_where_expected_found_and_what_to_do(capsys: pytest.C
 
 
 def test_under_json_the_error_is_an_object_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
-    failure.report(BROKEN, "deploy", as_json=True)
+    failure.report(BROKEN, ["deploy", "model", "--json"])
 
     page = capsys.readouterr()
     assert page.err == ""
@@ -46,7 +46,7 @@ def test_under_json_the_error_is_an_object_on_stdout(capsys: pytest.CaptureFixtu
 def test_problems_that_the_message_leaves_out_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     problems = [Problem("serve.port", "input should be an integer"), Problem("workrs", "unknown key")]
 
-    failure.report(ConfigError("deployment.json: workrs: unknown key", problems=problems), "deploy", as_json=False)
+    failure.report(ConfigError("deployment.json: workrs: unknown key", problems=problems), ["deploy"])
 
     lines = capsys.readouterr().err.splitlines()
     assert lines[1] == "  - serve.port: input should be an integer"
@@ -58,7 +58,7 @@ def test_an_unexpected_exception_is_a_bug_without_a_traceback(
 ) -> None:
     monkeypatch.delenv("HYPERION_DEBUG", raising=False)
 
-    code = failure.report(KeyError("\x1b[2Jboom"), None, as_json=False)
+    code = failure.report(KeyError("\x1b[2Jboom"), ["status"])
 
     text = capsys.readouterr().err
     assert code == 70
@@ -75,13 +75,13 @@ def test_the_traceback_comes_with_the_debug_variable(
     try:
         raise RuntimeError("boom")
     except RuntimeError as error:
-        failure.report(error, None, as_json=False)
+        failure.report(error, ["status"])
 
     assert "Traceback (most recent call last)" in capsys.readouterr().err
 
 
 def test_memory_that_runs_out_is_the_host_not_a_bug(capsys: pytest.CaptureFixture[str]) -> None:
-    assert failure.report(MemoryError(), None, as_json=True) == 9
+    assert failure.report(MemoryError(), ["status", "--json"]) == 9
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "host.memory"
 
 
@@ -114,7 +114,7 @@ def test_ctrl_c_ends_with_130(capsys: pytest.CaptureFixture[str], monkeypatch: p
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hyperion.cli.main.root.main", interrupt)
+    monkeypatch.setattr("hyperion.cli.root.root.main", interrupt)
 
     assert run(["status"]) == 130
     assert capsys.readouterr().err == "interrupted\n"

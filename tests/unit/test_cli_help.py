@@ -11,7 +11,8 @@ import pytest
 
 from hyperion.cli.command import Command
 from hyperion.cli.exit_codes import MEANINGS
-from hyperion.cli.main import COMMANDS, root, run
+from hyperion.cli.main import run
+from hyperion.cli.root import COMMANDS, root
 
 HEAVY = {"pydantic", "numpy", "rich", "onnx", "onnxruntime", "httpx", "uvicorn", "sklearn", "sqlite3", "asyncio"}
 

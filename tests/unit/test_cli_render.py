@@ -128,6 +128,20 @@ def test_a_classifiers_report_has_a_table_by_class_and_a_confusion_matrix() -> N
     assert "dog 1 5" in lines
 
 
+@pytest.mark.parametrize("width", [40, 100])
+def test_a_terminal_that_is_too_narrow_for_a_table_gets_pairs(width: int) -> None:
+    page = StringIO()
+    console = Console(file=page, width=width, force_terminal=True, color_system=None)
+
+    render.table(console, ("deployment", "url", "requests"), [("current_model", "http://127.0.0.1:8080", 7)])
+
+    text = page.getvalue()
+    assert "current_model" in text
+    assert "http://127.0.0.1:8080" in text
+    assert max(map(len, text.splitlines())) <= width
+    assert ("─" in text) is (width == 100)
+
+
 def test_a_full_disk_behind_stdout_is_said() -> None:
     script = "from hyperion.cli.main import main; main()"
 

@@ -190,3 +190,14 @@ def test_the_backoff_grows_from_none_to_a_limit() -> None:
     assert pauses[0] == 0
     assert pauses == sorted(pauses)
     assert pauses[-1] == LONGEST_BACKOFF_S
+
+
+def test_a_worker_of_an_aborted_revision_that_still_gets_ready_is_not_used() -> None:
+    state, _ = after(RolloutAsked(2, 2), Failed("r2-w0", "slow"), state=serving())
+    assert advance(state, Reached("r2-w1", GATED))[1] == ()
+
+
+def test_a_worker_that_leaves_already_is_not_told_again() -> None:
+    state, _ = after(Reached("r2-w0", GATED), Reached("r2-w0", ACCEPTING), PromotionWritten(), state=proving())
+    _, actions = advance(state, StopAsked())
+    assert actions == (LameDuck("r2-w0"),)

@@ -9,7 +9,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from hyperion.domain.metrics import ERROR_CAUSES, LATENCY_BOUNDS_S
 from hyperion.serving.exposition import render_metrics
-from hyperion.serving.telemetry import INFLIGHT, SIZE_BYTES, Slot, SlotLabels, read_slots, retire_slot
+from hyperion.serving.telemetry import (
+    INFLIGHT,
+    SIZE_BYTES,
+    Slot,
+    SlotLabels,
+    forget_slots,
+    read_slots,
+    retire_slot,
+)
 
 LABELS = SlotLabels("shop", "mnist", "1.0.0", 1)
 
@@ -125,3 +133,12 @@ def test_buckets_hold_their_upper_bound(tmp_path: Path) -> None:
         slot.answered(round(bound * 1e9), 0)
     slot.close()
     assert read_slots(tmp_path)[0].latency.counts == (1,) * len(LATENCY_BOUNDS_S) + (0,)
+
+
+def test_counters_of_revisions_long_gone_are_forgotten(tmp_path: Path) -> None:
+    for revision in (1, 2, 3):
+        Slot(tmp_path, f"r{revision}-w0", SlotLabels("shop", "mnist", "1.0.0", revision)).close()
+    (tmp_path / "notes.txt").write_text("kept")
+    forget_slots(tmp_path, 3)
+    assert [reading.labels.revision for reading in read_slots(tmp_path)] == [3]
+    assert (tmp_path / "notes.txt").exists()

@@ -76,6 +76,7 @@ class _Work:
     errors: list[str | None] = field(default_factory=list)
     latencies_ms: list[float] = field(default_factory=list)
     cpu_s: float = 0.0
+    wall_s: float = 0.0
 
     def do(self) -> ReportDocument:
         """Load, warm up, run, unload.
@@ -108,7 +109,7 @@ class _Work:
         read_after = storage_read_bytes()
         return ReportDocument(
             errors=tuple(self.errors), latencies_ms=tuple(self.latencies_ms), load_ms=load_ms, cpu_s=self.cpu_s,
-            wall_s=sum(self.latencies_ms) / 1000, before_load=before, after_load=after_load, steady=steady,
+            wall_s=self.wall_s, before_load=before, after_load=after_load, steady=steady,
             peak=max(peak_resident_bytes(), steady, after_load),  # the kernel updates its mark a little late
             after_unload=_resident_after_unload() if self.job.unload else None,
             read_bytes=None if read_before is None or read_after is None else read_after - read_before,
@@ -144,12 +145,13 @@ class _Work:
 
     def _measured(self, session: Session, feeds: Tensors, counters: HardwareCounters) -> dict[str, Array]:
         counters.start()
-        cpu, started = _cpu_s(), time.perf_counter()
+        began, cpu, started = time.perf_counter(), _cpu_s(), time.perf_counter()
         try:
             outputs = session.run(feeds)
             self.latencies_ms.append(1000 * (time.perf_counter() - started))
         finally:
             self.cpu_s += _cpu_s() - cpu
+            self.wall_s += time.perf_counter() - began
             counters.stop()
         return outputs
 

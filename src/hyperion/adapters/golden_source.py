@@ -133,6 +133,7 @@ def _fitting(array: Array, spec: TensorSpec, where: str) -> Array:
     _refuse_unstorable(spec, where)
     if array.dtype.kind in "OUS":
         raise ModelSourceError(f"{where}: holds {array.dtype} instead of {spec.describe()}", code="model_source.golden")
+    array = array.astype(array.dtype.newbyteorder("="))
     if array.dtype.name != spec.dtype and np.can_cast(array.dtype, np.dtype(spec.dtype), "same_kind"):
         array = array.astype(spec.dtype)
     mismatch = spec.mismatch(array.dtype.name, array.shape)

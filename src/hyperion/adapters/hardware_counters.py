@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 COUNTERS = ("cycles", "instructions", "cache_references", "cache_misses")
-_EVENTS = {"cycles": 0, "instructions": 1, "cache_references": 2, "cache_misses": 3}
+_HARDWARE = 0
+_EVENTS = {name: (_HARDWARE, event) for event, name in enumerate(COUNTERS)}
 _SYSCALLS = {"x86_64": 298, "aarch64": 241, "riscv64": 241, "ppc64le": 319, "s390x": 331}
 _ENABLE, _DISABLE = 0x2400, 0x2401
 _FLAGS = 0b1 | 0b10 | 1 << 5 | 1 << 6  # disabled, inherit, exclude_kernel, exclude_hv
@@ -73,8 +74,8 @@ class HardwareCounters:
     def _open(self, number: int, thread: int) -> str | None:
         """Open all counters of a thread; the reason where they cannot be had, None also for a thread that is gone."""
         libc = ctypes.CDLL(None, use_errno=True)
-        for name, event in _EVENTS.items():
-            attributes = struct.pack("<IIQQQQQ", 0, 112, event, 0, 0, _READ_FORMAT, _FLAGS).ljust(112, b"\0")
+        for name, (kind, event) in _EVENTS.items():
+            attributes = struct.pack("<IIQQQQQ", kind, 112, event, 0, 0, _READ_FORMAT, _FLAGS).ljust(112, b"\0")
             descriptor = libc.syscall(ctypes.c_long(number), attributes, thread, -1, -1, ctypes.c_ulong(_CLOSE_ON_EXEC))
             if descriptor >= 0:
                 self._descriptors[name].append(descriptor)

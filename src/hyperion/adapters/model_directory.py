@@ -21,6 +21,7 @@ CARD = "hyperion.json"
 _ADDED_BY_EXTRACTION = (QUANTIZATION, GOLDEN_FOLDER)
 """What packaging writes itself, so that no source of it is lost where a package was extracted beside the model."""
 _DOCUMENTS = ("readme", "license", "licence", "notice")
+_DOCUMENT_SUFFIXES = ("", ".md", ".rst", ".txt")
 _LOOKED_FOR = (
     f"a folder with {MODEL_FILE} in it, and optionally {CARD}, config/*.json, assets/, golden/, README, LICENSE"
 )
@@ -48,6 +49,7 @@ class ModelDirectories:
             except ConfigError as error:
                 problems.append(error)
         _raise_all(problems)
+        _refuse_twins(files)
         files = _without_twins(files)
         for file in files:
             _check_content(file)
@@ -93,7 +95,8 @@ def _raise_all(errors: list[ConfigError]) -> None:
 
 def _documents(path: Path) -> Iterator[SourceFile]:
     for item in sorted(path.iterdir()):
-        if item.name.lower().startswith(_DOCUMENTS) and not item.is_dir():
+        is_document = item.name.lower().startswith(_DOCUMENTS) and item.suffix.lower() in _DOCUMENT_SUFFIXES
+        if is_document and not item.is_dir():
             yield _plain_file(item, f"assets/{item.name}")
 
 
@@ -190,6 +193,19 @@ def _link(path: Path) -> ModelSourceError:
         hint="put the file itself there",
         code="model_source.asset",
     )
+
+
+def _refuse_twins(files: list[SourceFile]) -> None:
+    """README and LICENSE become assets, where a file of that name may be already."""
+    taken: dict[str, Path] = {}
+    for file in files:
+        other = taken.setdefault(file.entry.casefold(), file.path)
+        if other is not file.path:
+            raise ModelSourceError(
+                f"{file.path}: would have the same name in the package as {other}: {file.entry}",
+                hint="rename or remove one of them",
+                code="model_source.asset",
+            )
 
 
 def _check_content(file: SourceFile) -> None:

@@ -10,6 +10,7 @@ that holds it, and ``tensor``, its name there. File offsets are never stored: th
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,11 @@ from hyperion.format.strict_json import parse_json
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+_FLOAT_FIELDS = ("f", "floats", "float_data")
+_FLOAT_MAX = 3.4028234663852886e38
+_FLOAT_OVERFLOW = 3.4028235677973366e38
+"""From here on a double rounds to an infinite float32."""
 
 _OPENED = {(), ("model",), ("model", "graph")}
 """Objects whose keys stand on lines of their own; their lists have one element a line."""
@@ -35,7 +41,7 @@ def architecture_bytes(model: ModelProto) -> bytes:
     from google.protobuf import json_format  # type: ignore[import-untyped]
 
     serialized = model.SerializeToString(deterministic=True)
-    tree = json_format.MessageToDict(model, preserving_proto_field_name=True)
+    tree = _within_float_range(json_format.MessageToDict(model, preserving_proto_field_name=True))
     raw = "".join(_render({"digest": digest_of(serialized), "model": tree}, ())).encode() + b"\n"
     if parse_architecture(raw, ARCHITECTURE).SerializeToString(deterministic=True) != serialized:
         raise ModelSourceError(
@@ -72,6 +78,17 @@ def parse_architecture(raw: bytes, source: str) -> ModelProto:
             f"{source}: describes no ONNX model: {error}", entry=ARCHITECTURE, code="package.architecture"
         ) from error
     return model
+
+
+def _within_float_range(value: Any, key: str = "") -> Any:
+    """``value`` with FLT_MAX in full: its shortest spelling, 3.4028235e38, is one that protobuf does not read back."""
+    if isinstance(value, dict):
+        return {name: _within_float_range(item, name) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_within_float_range(item, key) for item in value]
+    if isinstance(value, float) and key in _FLOAT_FIELDS and _FLOAT_MAX < abs(value) < _FLOAT_OVERFLOW:
+        return math.copysign(_FLOAT_MAX, value)
+    return value
 
 
 def _render(value: Any, path: tuple[str, ...]) -> Iterator[str]:

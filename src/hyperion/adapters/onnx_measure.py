@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hyperion.adapters.onnx_samples import Samples, collect_samples, rows_of
@@ -11,8 +11,10 @@ from hyperion.adapters.onnx_source import SourceModel
 from hyperion.adapters.onnxruntime_session import make_session, run_session
 from hyperion.domain.scheme import Agreement, rounded
 from hyperion.domain.tensor import Signature, TensorSpec
-from hyperion.ports import Array, GoldenSource, SessionOptions
+from hyperion.errors import ModelSourceError
+from hyperion.ports import Array, GoldenSource, SessionOptions, Tensors
 from hyperion.quantization.agreement import Likeness, compare_rows
+from hyperion.quantization.recognition import scores_classes
 from hyperion.verification.golden import Golden, compare
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class FormMeasure:
         self._golden = golden
         self._path = path
         self._names = [spec.name for spec in signature.outputs]
+        self._scores = _class_scores(source.model, signature)
         session = self._session(source.model)
         self.samples: Samples = collect_samples(
             source.model, signature, golden, lambda feeds: run_session(session, self._names, feeds, path)
@@ -63,16 +66,14 @@ class FormMeasure:
         return tuple(
             request
             if request.outputs
-            else GoldenSource(
-                request.name, request.inputs, self._float_golden[request.name], request.request, request.explicit
-            )
+            else replace(request, outputs=_storable(self._float_golden[request.name], request.name))
             for request in self._golden
         )
 
     def compared_output(self) -> TensorSpec | None:
         """The class scores, or the first floating-point output that is compared."""
         floats = [spec for spec in self._signature.outputs if spec.dtype.startswith("float")]
-        return self._signature.class_output() or (floats[0] if floats else None)
+        return self._scores or (floats[0] if floats else None)
 
     def measure(self, model: ModelProto) -> Measured:
         """Load a form and compare it.
@@ -84,7 +85,7 @@ class FormMeasure:
         output = self.compared_output()
         total, golden_rows = Likeness(), 0
         if output is not None:
-            classes = self._signature.class_output() is not None
+            classes = self._scores is not None
             for index, (feeds, answer) in enumerate(zip(self.samples.feeds, self.samples.answers, strict=True)):
                 found = run_session(session, [output.name], feeds, self._path)
                 total += compare_rows(answer[output.name], found[output.name], classes=classes)
@@ -99,9 +100,8 @@ class FormMeasure:
     def _agreement(self, output: TensorSpec | None, total: Likeness, golden_rows: int) -> Agreement | None:
         if output is None or not total.rows:
             return None
-        classes = self._signature.class_output() is not None
         return Agreement(
-            measure="top1" if classes else "cosine",
+            measure="cosine" if self._scores is None else "top1",
             value=max(-1.0, min(1.0, rounded(total.value))),
             output=output.name,
             rows=total.rows,
@@ -119,6 +119,30 @@ class FormMeasure:
 
     def _session(self, model: ModelProto) -> InferenceSession:
         return make_session(model.SerializeToString(), self._folder, SessionOptions(), self._path)
+
+
+def _class_scores(model: ModelProto, signature: Signature) -> TensorSpec | None:
+    """The output that holds class scores, where labels are named or the graph itself chooses by it."""
+    found = signature.class_output()
+    if found is None or (signature.labels is None and not scores_classes(model, found.name)):
+        return None
+    return found
+
+
+def _storable(answers: Tensors, name: str) -> dict[str, Array]:
+    """The outputs that a golden request can hold.
+
+    Raises:
+        ModelSourceError: There are none (code ``model_source.golden``).
+    """
+    found = {output: array for output, array in answers.items() if array.dtype.kind in "biuf"}
+    if not found:
+        raise ModelSourceError(
+            f"golden request {name!r}: none of the outputs {', '.join(map(repr, answers))} can be kept in it",
+            hint="leave this golden request out; the model is then checked with a generated input",
+            code="model_source.golden",
+        )
+    return found
 
 
 def _as_golden(request: GoldenSource) -> Golden:

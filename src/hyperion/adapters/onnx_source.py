@@ -177,12 +177,14 @@ def _drop_listed_weights(model: ModelProto) -> None:
 
 def _hoist_constants(graph: GraphProto) -> None:
     kept = []
+    outputs = {value.name for value in graph.output}
     for node in graph.node:
         value = next((a.t for a in node.attribute if a.name == "value" and a.HasField("t")), None)
         if (
             node.op_type != "Constant"
             or node.domain not in ("", "ai.onnx")
             or value is None
+            or node.output[0] in outputs
             or not is_storable(value.data_type)
             or (value.data_location != EXTERNAL and tensor_bytes(value.data_type, value.dims) <= HOISTED_CONSTANT_BYTES)
         ):

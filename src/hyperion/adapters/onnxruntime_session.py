@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 _FOLDER_KEY = "session.model_external_initializers_file_folder_path"
+_SOURCE_PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ ")
 _QUIET = 4
 """Log only what is fatal: everything else comes as an exception."""
 
@@ -77,4 +79,4 @@ def _plain(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if text.startswith("[ONNXRuntimeError]"):
         text = text.split(" : ", 3)[-1]
-    return text[:1000] or type(error).__name__
+    return _SOURCE_PLACE.sub("", text)[:1000] or type(error).__name__

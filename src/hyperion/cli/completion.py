@@ -25,7 +25,7 @@ def completion(shell: str) -> None:
     """
     from click.shell_completion import get_completion_class
 
-    from hyperion.cli.main import root
+    from hyperion.cli.root import root
 
     kind = get_completion_class(shell)
     if kind is None:

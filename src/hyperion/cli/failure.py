@@ -23,8 +23,15 @@ def wants_json(arguments: Sequence[str]) -> bool:
     return "--json" in options
 
 
-def report(error: Exception, verb: str | None, *, as_json: bool) -> int:
-    """Say what went wrong; returns the exit code."""
+def is_interrupt(error: Exception) -> bool:
+    """Whether it is click's word for Ctrl-C."""
+    return isinstance(error, click.Abort)
+
+
+def report(error: Exception, arguments: Sequence[str]) -> int:
+    """Say what went wrong with a command line; returns the exit code."""
+    as_json = wants_json(arguments)
+    verb = next((word for word in arguments if not word.startswith("-")), None)
     if os.environ.get(DEBUG_VARIABLE) == "1":
         traceback.print_exception(error, file=sys.stderr)
     details, code = _explain(error, verb)
@@ -53,6 +60,11 @@ def _explain(error: Exception, verb: str | None) -> tuple[dict[str, object], int
     return {"code": "bug", "message": f"unexpected {type(error).__name__}: {error}", "hint": hint}, BUG
 
 
+def _told(value: object) -> object:
+    """A list as words."""
+    return ", ".join(map(str, value)) or "none" if isinstance(value, (list, tuple)) else value
+
+
 def _lines(details: dict[str, object]) -> Iterator[str]:
     red, plain = ("\x1b[31m", "\x1b[0m") if sys.stderr.isatty() and not os.environ.get("NO_COLOR") else ("", "")
     yield f"{red}error:{plain} {clean(details['message'], keep_newlines=True)}"
@@ -62,7 +74,7 @@ def _lines(details: dict[str, object]) -> Iterator[str]:
             yield f"  - {clean(problem['path'] or '(document)')}: {clean(problem['message'])}"
     for key, word in (("entry", "entry"), ("expected", "expected"), ("actual", "found")):
         if key in details:
-            yield f"  {word + ':':<10}{clean(details[key])}"
+            yield f"  {word + ':':<10}{clean(_told(details[key]))}"
     if "hint" in details:
         yield f"hint: {clean(details['hint'], keep_newlines=True)}"
     yield f"code: {clean(details['code'])}"

@@ -12,9 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from io import StringIO
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import click
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from hyperion.cli.text import clean
 from hyperion.errors import HostError
@@ -122,20 +120,28 @@ def pairs(console: Console, rows: Iterable[tuple[str, object]]) -> None:
 def table(
     console: Console, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()
 ) -> None:
-    """A table with a heading; columns named in ``right`` are aligned to the right."""
-    console.print(make_table(console, columns, rows, right=right))
+    """A table with a heading; columns named in ``right`` are aligned to the right.
+
+    Only the last column wraps. Where the terminal is too narrow even so, every row becomes a block of pairs.
+    """
+    kept = [tuple(row) for row in rows]
+    drawn = _table(console, columns, kept, frozenset(right))
+    if console.measure(drawn, options=console.options.update(width=PLAIN_WIDTH)).minimum <= console.width:
+        console.print(drawn)
+        return
+    for row in kept:
+        pairs(console, zip(columns, row, strict=True))
+        console.print()
 
 
-def make_table(
-    console: Console, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()
-) -> Table:
-    """The table itself, for those who draw it live."""
+def _table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[object]], right: frozenset[str]) -> Table:
     from rich import box
     from rich.table import Table
 
     drawn = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False, header_style="bold")
-    for column in columns:
-        drawn.add_column(_cell(column), justify="right" if column in set(right) else "left", overflow="fold")
+    for index, column in enumerate(columns):
+        justify: Literal["left", "right"] = "right" if column in right else "left"
+        drawn.add_column(_cell(column), justify=justify, no_wrap=index < len(columns) - 1, overflow="fold")
     for row in rows:
         drawn.add_row(*(_cell(value) for value in row))
     return drawn
@@ -161,8 +167,3 @@ def _cell(value: object) -> Any:
     from rich.text import Text
 
     return value if isinstance(value, Text) else Text("-" if value is None else clean(value))
-
-
-def notice(message: str) -> None:
-    """A remark for people that is no part of the answer."""
-    click.echo(clean(message), err=True)

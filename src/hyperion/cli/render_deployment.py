@@ -166,7 +166,7 @@ def show_history(console: Console, history: DeploymentHistory) -> None:
 def _told(event: Event) -> str:
     """What an event says beside its kind, in one line; what the table of revisions has already is left out."""
     return ", ".join(
-        f"{key} {short(value) if key == 'digest' else value}"
+        f"{key} {short(str(value)) if key == 'digest' else value}"
         for key, value in event.data.items()
         if isinstance(value, (str, int, float)) and value != "" and key not in IN_REVISIONS
     )

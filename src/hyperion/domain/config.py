@@ -37,7 +37,9 @@ class Limits(Document):
     """What a worker accepts before it says no."""
 
     max_body_bytes: Annotated[int, Field(ge=1)] = 16 * 1024 * 1024
+    """Largest body of a request; past it the answer is 413."""
     max_header_bytes: Annotated[int, Field(ge=256)] = 32 * 1024
+    """Largest header of a request; past it the answer is 431."""
     header_timeout_s: PositiveSeconds = 10.0
     """From the first byte of a request, or a new connection, to the end of its header and body."""
     request_timeout_s: PositiveSeconds = 30.0
@@ -72,7 +74,9 @@ class DeploymentConfig(WrittenDocument):
     environment: str | None = None
     """Where this is: staging, production, …"""
     owner: str | None = None
+    """Who answers for this deployment."""
     team: str | None = None
+    """Who carries it out."""
     window: str | None = None
     """The agreed deployment window, in words."""
     notes: str | None = None

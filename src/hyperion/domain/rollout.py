@@ -127,8 +127,9 @@ def advance(state: ServingState, observation: Observation) -> Step:
             return _promoted(state)
         case PromotionRefused(reason):
             return _abort(state, reason)
-        case StopAsked(reason):
-            return _stop(state, reason)
+        case StopAsked():
+            pass
+    return _stop(state, observation.reason)
 
 
 def backoff_s(crashes: int) -> float:

@@ -48,7 +48,7 @@ def _attribute_graphs(attribute: AttributeProto) -> Iterator[tuple[str, GraphPro
 
 
 def all_graphs(graph: GraphProto, path: str = "") -> Iterator[tuple[str, GraphProto]]:
-    """A graph and all graphs in it, outer before inner, each with its path (``""``, ``if_1.then_branch/``, …)."""
+    """A graph and all graphs in it, outer before inner, each with its path (``""``, ``choose@3.then_branch/``, …)."""
     yield path, graph
     for index, node in enumerate(graph.node):
         for name, child in child_graphs(node):
@@ -57,7 +57,7 @@ def all_graphs(graph: GraphProto, path: str = "") -> Iterator[tuple[str, GraphPr
 
 def child_path(path: str, index: int, node: NodeProto, name: str) -> str:
     """The path of a graph in a node's attribute."""
-    return f"{path}{node.name or f'{node.op_type}{index}'}.{name}/"
+    return f"{path}{node.name or node.op_type}@{index}.{name}/"
 
 
 def initializer_uses(graph: GraphProto) -> Iterator[Use]:

@@ -46,3 +46,26 @@ def parameter_holders(model: ModelProto) -> tuple[str, ...]:
         if node.domain == "ai.onnx.ml" and node.op_type.endswith(("Classifier", "Regressor", "Ensemble"))
     }
     return tuple(sorted(found))
+
+
+_SCORING = frozenset({"LogSoftmax", "Normalizer", "Softmax", "ZipMap"})
+_CHOOSING = frozenset({"ArgMax", "TopK"})
+_CARRYING = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
+
+
+def scores_classes(model: ModelProto, output: str) -> bool:
+    """Whether the graph itself treats an output as class scores: it is a softmax, or the largest of it is chosen.
+
+    Without that, and without labels, [batch, n] may as well be an embedding.
+    """
+    makers = {name: node for node in model.graph.node for name in node.output}
+    scores = {output}
+    node = makers.get(output)
+    while node is not None:
+        if node.op_type in _SCORING:
+            return True
+        if node.op_type not in _CARRYING or node.input[0] in scores:
+            break
+        scores.add(node.input[0])
+        node = makers.get(node.input[0])
+    return any(node.op_type in _CHOOSING and node.input[0] in scores for node in model.graph.node)

@@ -36,11 +36,13 @@ from hyperion.serving.channel import (
 )
 from hyperion.serving.judgement import judge
 from hyperion.serving.listener import url_of
-from hyperion.serving.telemetry import retire_slot
+from hyperion.serving.telemetry import forget_slots, retire_slot
 from hyperion.serving.worker_link import WorkerLink
 
 ACKNOWLEDGE_S = 10.0
 """How long a proven worker may take to accept."""
+KEPT_REVISIONS = 20
+"""So many replaced revisions stay in /metrics."""
 EXIT_S = 5.0
 """How long a worker may take to exit after its drain deadline."""
 
@@ -132,6 +134,7 @@ class RunningDeployment:
         """Drain and end; ``recorded`` says that the ledger holds the stop already."""
         self._stop_recorded = recorded
         self.observe(seen.StopAsked(reason))
+        self._close_listeners()  # new clients are refused from here on, and do not wait for nobody
         self._end_if_empty()
         await self._ended.wait()
 
@@ -263,6 +266,7 @@ class RunningDeployment:
 
     def _finish(self, number: int) -> None:
         self._record(EventKind.ROLLOUT_SHIFTED, number, duration_ms=self._elapsed_ms())
+        forget_slots(self.metrics_dir, number - KEPT_REVISIONS)
         kept = self._listeners[number]
         for listener in {id(found): found for found in self._listeners.values()}.values():
             if listener is not kept:
@@ -362,11 +366,14 @@ class RunningDeployment:
             return
         aborted = state.rollout is not None and state.rollout.state is RolloutState.ABORTED
         if state.stopping or (state.active is None and aborted):
-            for listener in self._listeners.values():
-                listener.close()
-            self._listeners.clear()
+            self._close_listeners()
             self._ended.set()
             self._on_ended(self)
+
+    def _close_listeners(self) -> None:
+        for listener in self._listeners.values():
+            listener.close()
+        self._listeners.clear()
 
     def _record(self, kind: EventKind, revision: int | None, **data: str | int | None) -> None:
         """Append an event that nothing depends on: where that fails, it is logged and work goes on."""

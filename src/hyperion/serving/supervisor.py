@@ -93,8 +93,8 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end.set)
         self._note(EventKind.SUPERVISOR_STARTED, pid=os.getpid(), version=self._parts.version)
-        await self._control.start()
         self._reconcile()
+        await self._control.start()
         idle = asyncio.create_task(self._end_when_idle()) if self._detached else None
         await self._end.wait()
         if idle is not None:
@@ -172,8 +172,6 @@ class Supervisor:
         if name is None:
             raise ConfigError("the config has no name", code="control.malformed")
         running = self._running.get(name)
-        if self._end.is_set():
-            raise ConflictError("the supervisor is ending", hint="repeat the command", code="supervisor.ending")
         if name in self._deploying or (running is not None and (running.state.updating or running.state.stopping)):
             raise ConflictError(
                 f"a rollout of {name!r} is in progress",
@@ -184,6 +182,8 @@ class Supervisor:
         try:
             require_guarded(command.config.serve)
             manifest = await admit_package(self._parts.packages, self._parts.store, command, tell)
+            if self._end.is_set():
+                raise ConflictError("the supervisor is ending", hint="repeat the command", code="supervisor.ending")
             revision = make_revision(command, manifest, self._parts.ledger, self._parts.clock)
             return await self._roll_out(revision, command, tell)
         finally:

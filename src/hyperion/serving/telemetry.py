@@ -143,6 +143,14 @@ def retire_slot(folder: Path, worker: str) -> None:
             stream.write(bytes(8 * (INFLIGHT + 1)))
 
 
+def forget_slots(folder: Path, before_revision: int) -> None:
+    """Remove the counters of revisions that are long gone, so that /metrics does not grow with every rollout."""
+    for path in folder.glob(f"*{SUFFIX}*"):
+        revision = path.name.removeprefix("r").partition("-")[0]
+        if revision.isdecimal() and int(revision) < before_revision:
+            path.unlink(missing_ok=True)
+
+
 def _open_unshared(folder: Path, worker: str) -> int:
     """A locked descriptor of the first file of this slot that no process counts in."""
     for place in count():

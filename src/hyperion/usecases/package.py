@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, get_args
 
 from hyperion.domain.document import NAME_PATTERN, Document
 from hyperion.domain.manifest import (
@@ -100,6 +100,12 @@ def package_model(host: Host, options: PackageOptions, reporter: Reporter) -> Pa
         EngineError: The engine refuses the model.
         HostError: No space, no permission.
     """
+    if options.quantize not in get_args(QuantizeChoice):
+        raise ConfigError(
+            f"{options.quantize!r} is no way to quantize",
+            hint=f"choose one of {', '.join(get_args(QuantizeChoice))}",
+            code="quantize.unknown",
+        )
     started = host.clock.monotonic()
     _check_output(host, options.output)
     if _is_extracted(options.input_dir):

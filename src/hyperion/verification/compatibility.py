@@ -14,6 +14,7 @@ from hyperion.ports import Host
 
 SUPPORTED = ("linux/amd64", "linux/arm64")
 """Platforms that Hyperion serves on: those with builds of the engine and the kernel interfaces that it uses."""
+OPERATORS = "compatibility.operators"
 MIB = 1024**2
 _UNKNOWN = "the profile does not say"
 _PROBE = "run 'hyperion platform probe' on the target and give the file that it writes"

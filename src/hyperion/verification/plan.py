@@ -13,9 +13,9 @@ from hyperion.domain.platform import PlatformProfile
 from hyperion.errors import ConfigError, NotFoundError, PackageError
 from hyperion.format.package import PackageReader
 from hyperion.ports import Host, InferenceResult, Reporter
-from hyperion.verification.compatibility import check_compatibility, local_profile, quantization_of
+from hyperion.verification.compatibility import OPERATORS, check_compatibility, local_profile, quantization_of
 from hyperion.verification.integrity import check_integrity
-from hyperion.verification.model import Trial, check_configs, examine
+from hyperion.verification.model import LOAD, Trial, check_configs, examine
 from hyperion.verification.plan_environment import check_environment
 from hyperion.verification.plan_record import check_records
 
@@ -49,15 +49,15 @@ def check_plan(
         HostError: No child can be started.
     """
     integrity = check_integrity(host, path, reporter)
-    if any(finding.outcome is Outcome.FAILED for finding in integrity):
-        model: tuple[Finding, ...] = ()
-    else:
-        model = _check_model(host, path, package, config, active, reporter)
+    damaged = any(finding.outcome is Outcome.FAILED for finding in integrity)
+    model = () if damaged else _check_model(host, path, package, config, active, reporter)
+    loads = any(finding.check == LOAD and finding.outcome is Outcome.PASSED for finding in model)
     profile = local_profile(host)
+    requirements = _requirements(package, profile, loads=loads)
     findings = (
         *integrity,
         *model,
-        *check_environment(host, package, config, active, profile, _requirements(package, profile)),
+        *check_environment(host, package, config, active, profile, requirements),
         *check_records(host, config, active),
     )
     return Report(
@@ -158,9 +158,11 @@ def _memory(host: Host, config: DeploymentConfig, result: InferenceResult | None
     )
 
 
-def _requirements(package: PackageReader, profile: PlatformProfile) -> Sequence[Finding]:
+def _requirements(package: PackageReader, profile: PlatformProfile, *, loads: bool) -> Sequence[Finding]:
+    """What the package needs of this host; that it loads here proves more of the engine than any list of operators."""
     try:
         quantization = quantization_of(package)
     except (ConfigError, PackageError):
         quantization = None  # told by integrity and by model.configs
-    return check_compatibility(package.manifest, quantization, profile)
+    findings = check_compatibility(package.manifest, quantization, profile)
+    return [finding for finding in findings if not loads or finding.check != OPERATORS]

@@ -41,7 +41,9 @@ def check_environment(
     return (
         _cores(config, profile) or _together("plan.system_requirements", machine, [found[name] for name in _SYSTEM]),
         _together(
-            "plan.dependencies", f"{engine.name} {profile.engine_version}", [found[name] for name in _DEPENDENCIES]
+            "plan.dependencies",
+            f"{engine.name} {profile.engine_version}",
+            [found[name] for name in _DEPENDENCIES if name in found],
         ),
         _memory_settings(config, profile),
         _monitoring(host, config, active),

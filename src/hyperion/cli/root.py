@@ -1,0 +1,52 @@
+"""The root command: which commands there are, and where."""
+
+from __future__ import annotations
+
+import click
+
+from hyperion.cli.command import Lazy, LazyGroup
+
+COMMANDS: dict[str, Lazy] = {
+    "package": Lazy("hyperion.cli.package:package", "Pack a model directory into one .hyperion file."),
+    "extract": Lazy("hyperion.cli.package:extract", "Unpack a package, verifying every byte."),
+    "inspect": Lazy("hyperion.cli.package:inspect", "Show what is in a package."),
+    "version": Lazy("hyperion.cli.version:version", "Check, raise and compare the versions of packages."),
+    "verify": Lazy("hyperion.cli.verify:verify", "Check a package or a deployment; exit 1 when the answer is no."),
+    "backup": Lazy("hyperion.cli.deploy:backup", "Keep a copy of what a deployment serves."),
+    "deploy": Lazy("hyperion.cli.deploy:deploy", "Bring a package into service, proven before it takes traffic."),
+    "rollback": Lazy("hyperion.cli.deploy:rollback", "Go back to a backup's package and config."),
+    "log": Lazy("hyperion.cli.deploy:log", "Add an operator's note to the ledger."),
+    "monitor": Lazy("hyperion.cli.monitor:monitor", "Watch a deployment while it serves."),
+    "status": Lazy("hyperion.cli.deploy:status", "Show all deployments at a glance."),
+    "history": Lazy("hyperion.cli.history:history", "Show a deployment's revisions and events."),
+    "logs": Lazy("hyperion.cli.history:logs", "Show what a deployment's workers wrote."),
+    "stop": Lazy("hyperion.cli.deploy:stop", "Drain and stop a deployment, or all."),
+    "serve": Lazy("hyperion.cli.serve:serve", "Run the supervisor in this terminal or under init."),
+    "platform": Lazy("hyperion.cli.platform:platform", "Describe this machine for compatibility checks."),
+    "completion": Lazy("hyperion.cli.completion:completion", "Print the shell completion script."),
+}
+
+
+def _print_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        from hyperion import __version__
+
+        click.echo(f"hyperion {__version__}")
+        context.exit()
+
+
+@click.command(cls=LazyGroup, lazy=COMMANDS, name="hyperion")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
+def root() -> None:
+    """From a trained model to a verified, monitored, reversible service.
+
+    The usual way: package model, verify model, backup model, deploy model, verify deployment, monitor model,
+    and, when it must be, rollback model.
+    """
