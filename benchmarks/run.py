@@ -17,8 +17,8 @@ HEAD = """# Performance
 
 Written by `make bench`. Every figure is a median and stands beside a reference that was measured in the same run, in
 turns; seconds depend on the machine, ratios much less. None of them is a promise: targets come with later work, except
-where a limit is named. A load average near or over the number of cores says that other work disturbed the run: take
-the smallest values then.
+where a limit is named. A load average near or over the number of cores says that other work disturbed the run: do
+not quote its seconds then, and run it again on an idle machine.
 """
 
 

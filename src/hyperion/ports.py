@@ -14,9 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
 
-if (
-    TYPE_CHECKING
-):  # only their types are spoken of here: the supervisor needs no numpy, and a worker's start is waited for
+# Only types are spoken of here: the supervisor needs no numpy, and a worker's start is waited for.
+if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hyperion.domain.command import Command, Pong, Progress, Reply

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import socket
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -49,6 +50,21 @@ class Shell:
             [*HYPERION, *map(str, words)], cwd=self.folder, env=self.environment, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
+
+    def terminal(self, *words: str | Path, columns: int = 100, **variables: str) -> tuple[int, str]:
+        """Run one command on a terminal of its own; returns its exit code and all that it drew."""
+        ours, theirs = pty.openpty()
+        size = {"COLUMNS": str(columns), "LINES": "50", "TERM": "xterm-256color"}
+        process = subprocess.Popen(
+            [*HYPERION, *map(str, words)], cwd=self.folder, env={**self.environment, **size, **variables},
+            stdin=theirs, stdout=theirs, stderr=theirs,
+        )  # fmt: skip
+        os.close(theirs)
+        drawn = bytearray()
+        with os.fdopen(ours, "rb", buffering=0) as screen, suppress(OSError):  # EIO: the terminal was closed
+            while data := screen.read(65_536):
+                drawn += data
+        return process.wait(timeout=60), drawn.decode()
 
     def ok(self, *words: str | Path, timeout_s: float = 60) -> str:
         """Run a command that must succeed; returns its stdout."""

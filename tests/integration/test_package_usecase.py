@@ -11,6 +11,7 @@ import onnx
 import pytest
 from tests.fakes.reporter import CollectingReporter
 from tests.models import LABELS, expected, inputs, mlp, write_model_dir
+from tests.packages import write_directory
 from tests.packaging import answers, load, pack, packaging_host, write_model
 
 from hyperion.adapters.local_store import LocalPackageStore
@@ -118,6 +119,15 @@ class TestBytes:
 
         with pytest.raises(ConfigError, match="is packed again as it is"):
             pack(tmp_path / "tree", tmp_path / "b.hyperion", **option)
+
+    def test_a_tree_without_quantization_record_packs_again(self, tmp_path: Path) -> None:
+        write_directory(tmp_path / "tree")
+
+        summary = pack(tmp_path / "tree", tmp_path / "m.hyperion")
+
+        with opened(tmp_path / "tree") as package:
+            assert summary.digest == package.digest
+        assert (summary.scheme, summary.reason) == ("none", "the package holds no config/quantization.json")
 
     def test_architecture_has_one_node_a_line_and_no_weights(self, folder: Path, tmp_path: Path) -> None:
         pack(folder, tmp_path / "m.hyperion", "none")

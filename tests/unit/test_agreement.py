@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hyperion.quantization.agreement import Likeness, compare_rows
+from hyperion.quantization.agreement import Likeness, are_probabilities, compare_rows
 
 
 def test_classes_agree_by_their_largest_score() -> None:
@@ -56,3 +56,11 @@ def test_slices_add_up() -> None:
 
 def test_nothing_compared_has_no_value_and_no_error() -> None:
     assert (Likeness().value, Likeness().error) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("row", "is_distribution"),
+    [([0.25, 0.75], True), ([0.5, 0.6], False), ([-0.5, 1.5], False), ([float("nan"), 1.0], False)],
+)
+def test_probabilities_are_known_by_their_sum(row: list[float], is_distribution: bool) -> None:
+    assert are_probabilities(np.array([row])) is is_distribution

@@ -105,6 +105,25 @@ def test_wrong_usage_under_json_is_an_object_too(capsys: pytest.CaptureFixture[s
     assert "--input" in error["message"]
 
 
+@pytest.mark.parametrize("arguments", [[], ["verify"]], ids=["hyperion", "verify"])
+def test_a_verb_alone_shows_its_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments) == 2
+
+    page = capsys.readouterr()
+    assert page.out == ""
+    assert page.err.startswith("Usage: hyperion")
+    assert "error:" not in page.err
+
+
+@pytest.mark.parametrize(("typed", "meant"), [(["packge"], "package"), (["verify", "modle"], "model")], ids=str)
+def test_a_mistyped_command_is_told_what_it_may_mean(
+    typed: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(typed) == 2
+
+    assert f"Did you mean '{meant}'?" in capsys.readouterr().err
+
+
 def test_json_after_a_double_dash_is_a_word_not_a_flag() -> None:
     assert not failure.wants_json(["inspect", "--", "--json"])
     assert failure.wants_json(["inspect", "x", "--json"])

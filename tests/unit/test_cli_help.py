@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -42,6 +43,16 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     page = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
 
     assert page.stdout.splitlines()[-1] == "HEAVY []"
+
+
+def test_help_takes_less_than_200_ms_of_processor_time() -> None:
+    def processor_s() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-m", "hyperion", "--help"], capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(processor_s() for _ in range(3)) < 0.2
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -20,7 +20,9 @@ def test_a_step_gives_the_next_version(before: str, step: Step, after: str) -> N
     assert str(Version.parse(before).bump(step)) == after
 
 
-@pytest.mark.parametrize("text", ["", "1", "1.0", "v1.0.0", "01.0.0", "1.0.0-", "1.0.0-01", "1.0.0 ", "1.0.0\n", "１.0.0"])
+@pytest.mark.parametrize(
+    "text", ["", "1", "1.0", "v1.0.0", "01.0.0", "1.0.0-", "1.0.0-01", "1.0.0 ", "1.0.0\n", "１.0.0"]
+)
 def test_what_is_not_semver_is_refused_with_a_hint(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Version.parse(text)

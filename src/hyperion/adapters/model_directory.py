@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hyperion.adapters.golden_source import read_golden_requests
-from hyperion.adapters.onnx_source import refuse_pointer
+from hyperion.adapters.onnx_parts import refuse_pointer
 from hyperion.domain.manifest import GOLDEN_FOLDER, MANIFEST, MODEL_FILE, QUANTIZATION, ModelCard
 from hyperion.domain.tensor import Signature
 from hyperion.errors import ConfigError, HostError, ModelSourceError, NotFoundError, Problem

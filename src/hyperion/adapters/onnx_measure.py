@@ -13,7 +13,7 @@ from hyperion.domain.scheme import Agreement, rounded
 from hyperion.domain.tensor import Signature, TensorSpec
 from hyperion.errors import ModelSourceError
 from hyperion.ports import Array, GoldenSource, SessionOptions, Tensors
-from hyperion.quantization.agreement import Likeness, compare_rows
+from hyperion.quantization.agreement import Likeness, are_probabilities, compare_rows
 from hyperion.quantization.recognition import scores_classes
 from hyperion.verification.golden import Golden, compare
 
@@ -46,11 +46,11 @@ class FormMeasure:
         self._golden = golden
         self._path = path
         self._names = [spec.name for spec in signature.outputs]
-        self._scores = _class_scores(source.model, signature)
         session = self._session(source.model)
         self.samples: Samples = collect_samples(
             source.model, signature, golden, lambda feeds: run_session(session, self._names, feeds, path)
         )
+        self._scores = _class_scores(source.model, signature, self.samples)
         self._float_golden = {
             request.name: run_session(session, self._names, request.inputs, path) for request in golden
         }
@@ -121,12 +121,16 @@ class FormMeasure:
         return make_session(model.SerializeToString(), self._folder, SessionOptions(), self._path)
 
 
-def _class_scores(model: ModelProto, signature: Signature) -> TensorSpec | None:
-    """The output that holds class scores, where labels are named or the graph itself chooses by it."""
+def _class_scores(model: ModelProto, signature: Signature, samples: Samples) -> TensorSpec | None:
+    """The output that holds class scores: labels are named, the graph chooses by it, or its rows are probabilities.
+
+    Without any of these, [batch, n] may as well be an embedding.
+    """
     found = signature.class_output()
-    if found is None or (signature.labels is None and not scores_classes(model, found.name)):
-        return None
-    return found
+    if found is None or signature.labels is not None or scores_classes(model, found.name):
+        return found
+    rows = [answer[found.name] for answer in samples.answers]
+    return found if rows and all(are_probabilities(part) for part in rows) else None
 
 
 def _storable(answers: Tensors, name: str) -> dict[str, Array]:

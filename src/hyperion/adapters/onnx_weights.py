@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hyperion.adapters.onnx_source import EXTERNAL, SourceModel
+from hyperion.adapters.onnx_parts import EXTERNAL
+from hyperion.adapters.onnx_source import SourceModel
 from hyperion.adapters.onnx_types import dtype_of, is_storable, stored_as, tensor_bytes
 from hyperion.domain.layer import LayerPlan, WeightUse
 from hyperion.domain.manifest import SchemeName

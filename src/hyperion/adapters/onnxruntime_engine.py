@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hyperion.adapters.onnx_architecture import parse_architecture
-from hyperion.adapters.onnx_source import EXTERNAL
+from hyperion.adapters.onnx_parts import EXTERNAL
 from hyperion.adapters.onnx_types import is_storable, stored_as, tensor_bytes
 from hyperion.adapters.onnxruntime_session import make_session, run_session
 from hyperion.domain.manifest import ARCHITECTURE, WEIGHTS_FOLDER

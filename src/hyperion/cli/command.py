@@ -67,14 +67,35 @@ class LazyGroup(click.Group):
             raise TypeError(f"{found.target} is no command")
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in self.lazy and not args[0].startswith("-") and not ctx.resilient_parsing:
+            from difflib import get_close_matches
+
+            close = get_close_matches(args[0], self.lazy, n=1)
+            raise click.UsageError(
+                f"No such command {args[0]!r}.{f' Did you mean {close[0]!r}?' if close else ''}", ctx
+            )
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl([(name, lazy.summary) for name, lazy in self.lazy.items()])
 
 
+class Group(click.Group):
+    """A group whose list of commands shows the whole first sentence of each."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            rows = ((name, (command.help or "").partition("\n\n")[0]) for name, command in self.commands.items())
+            formatter.write_dl([(name, " ".join(text.split())) for name, text in rows])
+
+
 def group(summary: str, name: str) -> click.Group:
     """A group of commands under one verb."""
-    return click.Group(name, help=summary, context_settings=HELP_OPTIONS)
+    return Group(name, help=summary, context_settings=HELP_OPTIONS)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON on stdout.")

@@ -36,7 +36,9 @@ def report(error: Exception, arguments: Sequence[str]) -> int:
         traceback.print_exception(error, file=sys.stderr)
     details, code = _explain(error, verb)
     try:
-        if as_json:
+        if isinstance(error, click.exceptions.NoArgsIsHelpError) and not as_json:
+            click.echo(error.format_message(), err=True)  # asked for nothing: the help says what there is
+        elif as_json:
             click.echo(json.dumps({"error": {**details, "exit_code": code}}, indent=2, default=str))
         else:
             click.echo("\n".join(_lines(details)), err=True)

@@ -33,8 +33,15 @@ def show_deployed(console: Console, result: DeployResult) -> None:
     _show_some(console, "proof of the new workers", result.proof)
     if result.plan:
         line(console, "plan", "bold")
-        for number_, step in enumerate(result.plan, start=1):
-            line(console, f"  {number_}. {step}")
+        for position, step in enumerate(result.plan, start=1):
+            line(console, f"  {position}. {step}")
+    if result.warnings:
+        checks = ", ".join(finding.check for finding in result.warnings)
+        line(
+            console,
+            f"look at: {checks}; the gate only warns of {'it' if len(result.warnings) == 1 else 'them'}",
+            "yellow",
+        )
     outcome, style = _outcome(result)
     line(console, outcome, style)
 

@@ -73,6 +73,14 @@ def compare_rows(expected: NDArray[Any], found: NDArray[Any], *, classes: bool) 
     return Likeness(len(want), float(alike.sum()), float(((want - have) ** 2).sum()), float((want**2).sum()))
 
 
+def are_probabilities(rows: NDArray[Any]) -> bool:
+    """Whether every row is a distribution: finite, not negative, with sum 1 (to 1e-3, for half precision)."""
+    import numpy as np
+
+    values = rows.astype(np.float64)
+    return bool((values >= 0).all() and (np.abs(values.sum(axis=-1) - 1) < 1e-3).all())
+
+
 def _cosines(want: NDArray[Any], have: NDArray[Any]) -> NDArray[Any]:
     """Cosine of each row; two rows of zeros agree."""
     import numpy as np

@@ -54,10 +54,7 @@ _CARRYING = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Uns
 
 
 def scores_classes(model: ModelProto, output: str) -> bool:
-    """Whether the graph itself treats an output as class scores: it is a softmax, or the largest of it is chosen.
-
-    Without that, and without labels, [batch, n] may as well be an embedding.
-    """
+    """Whether the graph itself treats an output as class scores: it is a softmax, or the largest of it is chosen."""
     makers = {name: node for node in model.graph.node for name in node.output}
     scores = {output}
     node = makers.get(output)

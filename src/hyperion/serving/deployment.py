@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from hyperion.domain import action as act
 from hyperion.domain import observation as seen
 from hyperion.domain.command import Deployed, Progress
 from hyperion.domain.deployment import Revision
-from hyperion.domain.event import EventDraft, EventKind
+from hyperion.domain.event import EventKind
 from hyperion.domain.finding import Finding, Outcome
 from hyperion.domain.rollout import RolloutState, ServingState, advance
 from hyperion.domain.worker_state import Worker, WorkerState
@@ -36,6 +35,7 @@ from hyperion.serving.channel import (
 )
 from hyperion.serving.judgement import judge
 from hyperion.serving.listener import url_of
+from hyperion.serving.record import DeploymentRecord
 from hyperion.serving.telemetry import forget_slots, retire_slot
 from hyperion.serving.worker_link import WorkerLink
 
@@ -45,8 +45,6 @@ KEPT_REVISIONS = 20
 """So many replaced revisions stay in /metrics."""
 EXIT_S = 5.0
 """How long a worker may take to exit after its drain deadline."""
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +77,7 @@ class RunningDeployment:
         self.trouble: str | None = None
         self.metrics_dir = surroundings.metrics_dir / name
         self._around = surroundings
+        self._record = DeploymentRecord(surroundings.ledger, name)
         self._on_ended = on_ended
         self._revisions: dict[int, Revision] = {}
         self._listeners: dict[int, socket.socket] = {}
@@ -90,7 +89,6 @@ class RunningDeployment:
         self._outcome: asyncio.Future[Deployed] | None = None
         self._tell: Callable[[Progress], None] = _tell_nobody
         self._began_s = 0.0
-        self._actor = ""
 
     # --- what the supervisor asks ---
 
@@ -120,7 +118,7 @@ class RunningDeployment:
     async def roll_out(self, revision: Revision, listener: socket.socket, tell: Callable[[Progress], None]) -> Deployed:
         """Bring a new revision into service; returns when the rollout has come to its end."""
         self._take_in(revision, listener)
-        self._tell, self._actor = tell, revision.actor
+        self._tell, self._record.actor = tell, revision.actor
         self._began_s = self._around.clock.monotonic()
         self._outcome = asyncio.get_running_loop().create_future()
         self._say("spawn", f"starting {_count(revision.config.workers, 'worker')} of revision {revision.number}")
@@ -171,7 +169,9 @@ class RunningDeployment:
                 asyncio.get_running_loop().call_later(delay_s, self.observe, again)
             case act.GiveUp(name, crashes, reason):
                 self.trouble = f"worker {name} crashed {crashes} times in a row and was given up: {reason}"
-                self._record(EventKind.WORKERS_GAVE_UP, self.state.active, worker=name, crashes=crashes, reason=reason)
+                self._record.note(
+                    EventKind.WORKERS_GAVE_UP, self.state.active, worker=name, crashes=crashes, reason=reason
+                )
             case act.Promote(revision):
                 self._promote(revision)
             case act.Abort(revision, reason):
@@ -228,15 +228,8 @@ class RunningDeployment:
 
     def _promote(self, number: int) -> None:
         """The one durable write on the path of a switch; answered before anything else is observed."""
-        draft = EventDraft(
-            kind=EventKind.ROLLOUT_PROMOTED,
-            deployment=self.name,
-            revision=number,
-            actor=self._actor,
-            data={"from": self.state.active, "duration_ms": self._elapsed_ms()},
-        )
         try:
-            self._around.ledger.promote(self.name, number, draft)
+            self._record.promoted(number, self.state.active, self._elapsed_ms())
         except HyperionError as error:
             reason = f"the promotion could not be recorded: {error.message}"
             self._observations.appendleft(seen.PromotionRefused(reason))
@@ -247,25 +240,12 @@ class RunningDeployment:
 
     def _abort(self, number: int, reason: str) -> None:
         self._say("abort", reason)
-        draft = EventDraft(
-            kind=EventKind.ROLLOUT_ABORTED,
-            deployment=self.name,
-            revision=number,
-            actor=self._actor,
-            data={"reason": reason, "duration_ms": self._elapsed_ms()},
-        )
-        try:
-            if self._stop_recorded:
-                self._around.ledger.append(draft)
-            else:
-                self._around.ledger.restore_desired(self.name, self.state.active, draft)
-        except HyperionError as error:
-            _log.error("the abort of %s revision %d could not be recorded: %s", self.name, number, error)
-            self.trouble = f"the abort of revision {number} could not be recorded: {error.message}"
+        fault = self._record.aborted(number, self.state.active, reason, self._elapsed_ms(), stopped=self._stop_recorded)
+        self.trouble = fault or self.trouble
         self._answer(number, promoted=False, reason=reason)
 
     def _finish(self, number: int) -> None:
-        self._record(EventKind.ROLLOUT_SHIFTED, number, duration_ms=self._elapsed_ms())
+        self._record.note(EventKind.ROLLOUT_SHIFTED, number, duration_ms=self._elapsed_ms())
         forget_slots(self.metrics_dir, number - KEPT_REVISIONS)
         kept = self._listeners[number]
         for listener in {id(found): found for found in self._listeners.values()}.values():
@@ -312,7 +292,7 @@ class RunningDeployment:
         link.expect_nothing()
         link.accepting_since = self._around.clock.monotonic()
         if link.worker.index in dict(self.state.crashes):
-            self._record(EventKind.WORKER_READY, link.worker.revision, worker=link.name, pid=link.process.pid)
+            self._record.note(EventKind.WORKER_READY, link.worker.revision, worker=link.name, pid=link.process.pid)
         self.observe(seen.Reached(link.name, WorkerState.ACCEPTING))
 
     def _judge(self, link: WorkerLink, report: Gated) -> None:
@@ -336,7 +316,7 @@ class RunningDeployment:
         worker = self.state.worker(link.name)
         if worker is not None and worker.state not in (WorkerState.LAME_DUCK, WorkerState.DRAINED):
             if worker.revision == self.state.active and not self.state.stopping:
-                self._record(EventKind.WORKER_EXITED, worker.revision, worker=link.name, reason=reason)
+                self._record.note(EventKind.WORKER_EXITED, worker.revision, worker=link.name, reason=reason)
             reason = f"{reason} while {worker.state.value}"
         now = self._around.clock.monotonic()
         accepted_s = 0.0 if link.accepting_since is None else now - link.accepting_since
@@ -374,16 +354,6 @@ class RunningDeployment:
         for listener in self._listeners.values():
             listener.close()
         self._listeners.clear()
-
-    def _record(self, kind: EventKind, revision: int | None, **data: str | int | None) -> None:
-        """Append an event that nothing depends on: where that fails, it is logged and work goes on."""
-        draft = EventDraft(
-            kind=kind, deployment=self.name, revision=revision, actor=self._actor or "supervisor", data=dict(data)
-        )
-        try:
-            self._around.ledger.append(draft)
-        except HyperionError as error:
-            _log.warning("the event %s of %s could not be recorded: %s", kind, self.name, error)
 
     def _say(self, stage: str, message: str) -> None:
         self._tell(Progress(stage=stage, message=message))

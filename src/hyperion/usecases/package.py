@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, get_args
 
 from hyperion.domain.document import NAME_PATTERN, Document
 from hyperion.domain.manifest import (
-    ARCHITECTURE,
-    FORMAT_VERSION,
-    GOLDEN_FOLDER,
     MANIFEST,
     MODEL_FILE,
     QUANTIZATION,
-    WEIGHTS_FOLDER,
-    Entry,
-    Layer,
-    LayerTensor,
     Manifest,
     ModelCard,
     Parent,
@@ -31,13 +22,14 @@ from hyperion.domain.platform import PlatformProfile
 from hyperion.domain.scheme import Agreement, LayerScheme, QuantizationRecord, QuantizeChoice, TargetPlatform
 from hyperion.domain.tensor import Signature
 from hyperion.domain.version import Version
-from hyperion.errors import ConfigError, ConflictError, HostError, PackageError
+from hyperion.errors import ConfigError, ConflictError, PackageError
 from hyperion.format.archive import ArchiveReader, PendingEntry, write_archive
 from hyperion.format.archive_writer import repack
 from hyperion.format.strict_json import parse_document
-from hyperion.format.weights import weights_entry
-from hyperion.ports import GoldenSource, Host, ModelSource, PreparedModel, Reporter
-from hyperion.verification.golden import INPUT_PREFIX, OUTPUT_PREFIX, compare, load_golden_requests
+from hyperion.ports import Host, ModelSource, Reporter
+from hyperion.usecases.inspect import read_quantization
+from hyperion.usecases.package_contents import ManifestDraft, open_source, pending_entries
+from hyperion.verification.golden import compare, load_golden_requests
 
 DEFAULT_VERSION = "1.0.0"
 
@@ -142,8 +134,8 @@ class _Packaging:
             golden = self._host.sources.read_golden(source, signature)
         prepared = graph.prepare(self._options.quantize, signature, golden, platform, self._reporter)
         self._warnings += [*(f"left out: {item}" for item in source.left_out), *prepared.warnings]
-        draft = _Draft(card, signature, prepared, parent, platform)
-        manifest, digest, size = self._write(tuple(_entries(source, prepared)), draft)
+        draft = ManifestDraft(card, signature, prepared, parent, platform)
+        manifest, digest, size = self._write(tuple(pending_entries(source, prepared)), draft)
         return _summary(manifest, prepared.quantization, self._options.output, digest, size, self._warnings)
 
     def _card(self, source: ModelSource) -> ModelCard:
@@ -184,7 +176,7 @@ class _Packaging:
             )
         return labelled
 
-    def _write(self, entries: Sequence[PendingEntry], draft: _Draft) -> tuple[Manifest, str, int]:
+    def _write(self, entries: Sequence[PendingEntry], draft: ManifestDraft) -> tuple[Manifest, str, int]:
         """Write the file, prove that it loads and answers, and only then let it take its place."""
         total = sum(entry.size_bytes for entry in entries)
         with self._host.files.replacing(self._options.output) as stream:
@@ -208,91 +200,10 @@ class _Packaging:
             return package.manifest
 
 
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    """All of a manifest but its entries."""
-
-    card: ModelCard
-    signature: Signature
-    prepared: PreparedModel
-    parent: Parent | None
-    platform: TargetPlatform | None
-
-    def manifest(self, entries: dict[str, Entry]) -> Manifest:
-        layers = tuple(
-            Layer(
-                index=index,
-                name=layer.name,
-                entry=layer_entry(index),
-                tensors=tuple(
-                    LayerTensor(name=tensor.name, dtype=tensor.dtype, shape=tensor.shape, scheme=scheme)
-                    for tensor, scheme in zip(layer.tensors, layer.schemes, strict=True)
-                ),
-            )
-            for index, layer in enumerate(self.prepared.layers)
-        )
-        return Manifest(
-            format_version=FORMAT_VERSION,
-            name=str(self.card.name),
-            version=str(self.card.version),
-            description=self.card.description,
-            author=self.card.author,
-            license=self.card.license,
-            tags=self.card.tags,
-            platform=None if self.platform is None else self.platform.name,
-            signature=self.signature,
-            engine=self.prepared.engine,
-            layers=layers,
-            entries=entries,
-            parent=self.parent,
-        )
-
-
-def layer_entry(index: int) -> str:
-    """The entry of layer ``index``."""
-    return f"{WEIGHTS_FOLDER}layer{index}.weights"
-
-
 def normalised_name(text: str) -> str:
     """``text`` as a model name: lower case, other characters as one dash; ``model`` where nothing is left."""
     found = re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._")[:63].rstrip("-._")
     return found or "model"
-
-
-def _entries(source: ModelSource, prepared: PreparedModel) -> Iterator[PendingEntry]:
-    yield _in_memory(ARCHITECTURE, prepared.architecture)
-    yield _in_memory(QUANTIZATION, _document_bytes(prepared.quantization))
-    for index, layer in enumerate(prepared.layers):
-        layout = weights_entry(layer.tensors)
-        yield PendingEntry(layer_entry(index), layout.size_bytes, layout.open)
-    for golden in prepared.golden:
-        yield _in_memory(f"{GOLDEN_FOLDER}{golden.name}.safetensors", _golden_bytes(golden))
-        yield _in_memory(f"{GOLDEN_FOLDER}{golden.name}.json", _document_bytes(golden.request))
-    for file in source.files:
-        yield PendingEntry(file.entry, file.size_bytes, partial(_open, file.path))
-
-
-def _in_memory(name: str, data: bytes) -> PendingEntry:
-    return PendingEntry(name, len(data), lambda: BytesIO(data))
-
-
-def _document_bytes(document: Document) -> bytes:
-    return document.model_dump_json(indent=2).encode() + b"\n"
-
-
-def _golden_bytes(golden: GoldenSource) -> bytes:
-    from safetensors.numpy import save
-
-    tensors = {f"{INPUT_PREFIX}{name}": array for name, array in golden.inputs.items()}
-    tensors |= {f"{OUTPUT_PREFIX}{name}": array for name, array in golden.outputs.items()}
-    return save(tensors)
-
-
-def _open(path: Path) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise HostError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _target(platform: str | None) -> TargetPlatform | None:
@@ -301,7 +212,7 @@ def _target(platform: str | None) -> TargetPlatform | None:
         return None
     path = Path(platform)
     if path.is_file():
-        with _open(path) as stream:
+        with open_source(path) as stream:
             return TargetPlatform.of_profile(parse_document(PlatformProfile, stream.read(), platform))
     if re.fullmatch(r"[a-z0-9]+/[a-z0-9]+(\+[A-Za-z0-9_-]+)*", platform) is None:
         raise ConfigError(
@@ -355,7 +266,15 @@ def _pack_again(host: Host, options: PackageOptions, reporter: Reporter) -> Pack
     with host.packages.open(options.input_dir) as package, host.files.replacing(options.output) as stream:
         with reporter.stage("Writing", package.manifest.total_bytes, "B") as advance:
             digest = repack(stream, package, advance)
-        record = parse_document(QuantizationRecord, package.read(QUANTIZATION), f"{package.source}:{QUANTIZATION}")
+        weights_bytes = package.manifest.weights_bytes
+        record = read_quantization(package) or QuantizationRecord(
+            requested="none",
+            scheme="none",
+            reason=f"the package holds no {QUANTIZATION}",
+            bytes_before=weights_bytes,
+            bytes_after=weights_bytes,
+            layers=(),
+        )
         return _summary(package.manifest, record, options.output, digest, stream.tell(), ())
 
 
