@@ -74,9 +74,8 @@ def test_a_bad_package_fails_integrity_and_leaves_no_trace_by_extracting_or_admi
         store.admit(package)
 
     assert any(finding.outcome is Outcome.FAILED for finding in findings)
-    assert sorted(item.name for item in tmp_path.iterdir()) == ["bad.hyperion", "home"]
-    assert not list((tmp_path / "home" / "blobs" / "sha256").iterdir())
-    assert [item.name for item in (tmp_path / "home" / "tmp").iterdir()] == ["store.lock"]
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left <= {"bad.hyperion", "home/tmp/store.lock"}
 
 
 def test_every_sampled_bit_flip_and_truncation_is_refused(tmp_path: Path) -> None:

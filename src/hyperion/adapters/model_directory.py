@@ -49,7 +49,6 @@ class ModelDirectories:
             except ConfigError as error:
                 problems.append(error)
         _raise_all(problems)
-        _refuse_twins(files)
         files = _without_twins(files)
         for file in files:
             _check_content(file)
@@ -101,20 +100,21 @@ def _documents(path: Path) -> Iterator[SourceFile]:
 
 
 def _without_twins(files: list[SourceFile]) -> list[SourceFile]:
-    """By entry; ``README.md`` and ``assets/README.md`` are one entry, and must then be the same.
+    """By entry. ``README.md`` and ``assets/README.md`` are one entry: the same bytes are taken once.
 
     Raises:
-        ModelSourceError: They differ (code ``model_source.asset``).
+        ModelSourceError: Two files of one entry differ, or two entries only by case (code ``model_source.asset``).
     """
     found: dict[str, SourceFile] = {}
     for file in files:
-        first = found.setdefault(file.entry, file)
-        if first is not file and _read(first.path) != _read(file.path):
-            raise ModelSourceError(
-                f"{first.path} and {file.path} would both be {file.entry!r} in the package, and they differ",
-                hint="remove or rename one of them",
-                code="model_source.asset",
-            )
+        first = found.setdefault(file.entry.casefold(), file)
+        if first is file or (first.entry == file.entry and _read(first.path) == _read(file.path)):
+            continue
+        raise ModelSourceError(
+            f"{first.path} and {file.path} would have the same name in the package, {file.entry!r}, and they differ",
+            hint="rename or remove one of them",
+            code="model_source.asset",
+        )
     return sorted(found.values(), key=lambda file: file.entry)
 
 
@@ -193,19 +193,6 @@ def _link(path: Path) -> ModelSourceError:
         hint="put the file itself there",
         code="model_source.asset",
     )
-
-
-def _refuse_twins(files: list[SourceFile]) -> None:
-    """README and LICENSE become assets, where a file of that name may be already."""
-    taken: dict[str, Path] = {}
-    for file in files:
-        other = taken.setdefault(file.entry.casefold(), file.path)
-        if other is not file.path:
-            raise ModelSourceError(
-                f"{file.path}: would have the same name in the package as {other}: {file.entry}",
-                hint="rename or remove one of them",
-                code="model_source.asset",
-            )
 
 
 def _check_content(file: SourceFile) -> None:

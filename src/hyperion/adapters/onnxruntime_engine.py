@@ -89,11 +89,20 @@ class OnnxRuntimeEngine:
         return OnnxRuntimeSession(session, package.manifest.signature, package.source)
 
     def operators(self) -> frozenset[str]:
-        return frozenset(
+        """Those with a CPU kernel, and those that the engine replaces while loading: functions and Constant."""
+        from onnx import defs
+
+        kernels = {
             f"{kernel.domain or 'ai.onnx'}::{kernel.op_name}"
             for kernel in _kernels()
             if kernel.provider == "CPUExecutionProvider"
-        )
+        }
+        functions = {
+            f"{schema.domain or 'ai.onnx'}::{schema.name}"
+            for schema in defs.get_all_schemas()
+            if schema.has_function or schema.has_context_dependent_function  # type: ignore[attr-defined]
+        }
+        return frozenset(kernels | functions | {"ai.onnx::Constant"})
 
     def opsets(self) -> dict[str, int]:
         """The newest operator set of each domain, as the engine's own schemas say."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hyperion.usecases.status import HostStatus
 
 IN_REVISIONS = frozenset({"actor", "created_at", "deployment", "number", "model", "origin"})
+"""Data of events that the table of revisions shows already."""
 
 
 def show_deployed(console: Console, result: DeployResult) -> None:
@@ -37,11 +38,7 @@ def show_deployed(console: Console, result: DeployResult) -> None:
             line(console, f"  {position}. {step}")
     if result.warnings:
         checks = ", ".join(finding.check for finding in result.warnings)
-        line(
-            console,
-            f"look at: {checks}; the gate only warns of {'it' if len(result.warnings) == 1 else 'them'}",
-            "yellow",
-        )
+        line(console, f"did not deny, but look at: {checks}", "yellow")
     outcome, style = _outcome(result)
     line(console, outcome, style)
 

@@ -1,0 +1,35 @@
+"""A served deployment, as its clients see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+# Only types are spoken of here: the supervisor needs no numpy, and a worker's start is waited for.
+if TYPE_CHECKING:
+    from hyperion.ports.tensors import Array, Tensors
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answered inference request."""
+
+    outputs: dict[str, Array]
+    model: str
+    version: str
+    revision: int
+    latency_ms: float
+
+
+class InferenceClient(Protocol):
+    """A client of a served deployment (Open Inference Protocol v2)."""
+
+    def is_ready(self, url: str, model: str, timeout_s: float) -> bool: ...
+
+    def infer(self, url: str, model: str, feeds: Tensors, timeout_s: float) -> Answer:
+        """Send one request.
+
+        Raises:
+            EngineError: With the cause as its code: ``inference.failed``, ``inference.timeout``,
+                ``inference.refused``.
+        """

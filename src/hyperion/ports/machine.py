@@ -1,0 +1,51 @@
+"""The machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+# Only types are spoken of here: the supervisor needs no numpy, and a worker's start is waited for.
+if TYPE_CHECKING:
+    from hyperion.domain.platform import PlatformProfile
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessUsage:
+    """What a process took so far; None where the kernel does not say."""
+
+    cpu_s: float
+    resident_bytes: int
+    proportional_bytes: int | None
+    read_bytes: int | None
+    written_bytes: int | None
+
+
+class HostFacts(Protocol):
+    def platform(self) -> PlatformProfile:
+        """This host, as a profile (without the engine's operators)."""
+
+    def memory_available_bytes(self) -> int:
+        """What new processes may take without swapping, by the kernel's estimate."""
+
+    def process(self, pid: int) -> ProcessUsage | None:
+        """None where the process is gone."""
+
+    def page_cache_resident_ratio(self, paths: Sequence[Path]) -> float | None:
+        """Share of these files' pages in the page cache (mincore); None where the kernel does not say."""
+
+    def hardware_counters(self, pids: Sequence[int], duration_s: float) -> tuple[dict[str, int | None], str | None]:
+        """Cycles, instructions, cache_references, cache_misses of these processes over ``duration_s``.
+
+        Where they cannot be read all values are None and the second item says why.
+        """
+
+    def disk_usage(self, path: Path) -> int:
+        """Bytes on disk of a file or tree."""
+
+    def user(self) -> str:
+        """Name of the operating-system user."""
+
+    def port_is_free(self, host: str, port: int) -> bool: ...

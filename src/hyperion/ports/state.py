@@ -1,0 +1,86 @@
+"""What this host remembers: packages, ledger, reports, logs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+# Only types are spoken of here: the supervisor needs no numpy, and a worker's start is waited for.
+if TYPE_CHECKING:
+    from hyperion.domain.deployment import Deployment, Revision
+    from hyperion.domain.event import Event, EventDraft, EventKind, LedgerHead
+    from hyperion.domain.finding import Report
+    from hyperion.format.package import PackageReader
+
+
+class PackageStore(Protocol):
+    """Packages on this host, one read-only file per entry under its digest; written once, never changed."""
+
+    def admit(self, package: PackageReader, progress: Callable[[int], None] | None = None) -> str:
+        """Copy what is missing, verifying every digest while copying; returns the package's digest.
+
+        Raises:
+            DigestMismatchError: An entry is not what its manifest says; nothing of the package is admitted.
+            HostError: No space, no permission.
+        """
+
+    def has(self, digest: str) -> bool: ...
+
+    def open(self, digest: str) -> PackageReader:
+        """Raises NotFoundError (code ``store.package_not_found``) where it was never admitted."""
+
+    def export(self, digest: str, output: Path) -> None:
+        """Write the package as one file, bit-identical to the file it came from; atomic, durable."""
+
+
+class Ledger(Protocol):
+    """The append-only, hash-chained sequence of events, and the pointers that it moves."""
+
+    def append(self, draft: EventDraft) -> Event: ...
+
+    def create_revision(self, revision: Revision) -> Event:
+        """Store the revision (its number must be the next one), make it desired, append its event: one transaction."""
+
+    def promote(self, deployment: str, revision: int, draft: EventDraft) -> Event:
+        """Make the revision active, append the event: one transaction."""
+
+    def restore_desired(self, deployment: str, revision: int | None, draft: EventDraft) -> Event:
+        """After an abort: desired is again what is active, append the event: one transaction."""
+
+    def stop(self, deployment: str, draft: EventDraft) -> Event:
+        """Desired and active become None, append the event: one transaction."""
+
+    def deployments(self) -> tuple[Deployment, ...]: ...
+
+    def revision(self, deployment: str, number: int) -> Revision:
+        """Raises NotFoundError (code ``revision.not_found``)."""
+
+    def revisions(self, deployment: str) -> tuple[Revision, ...]:
+        """Oldest first."""
+
+    def events(
+        self, deployment: str | None = None, kinds: Iterable[EventKind] | None = None, since: int = 0
+    ) -> tuple[Event, ...]:
+        """Oldest first, those after sequence ``since``."""
+
+    def head(self) -> LedgerHead: ...
+
+    def first_broken(self) -> int | None:
+        """The sequence of the first event whose hash or predecessor is wrong; None where the chain is whole."""
+
+
+class ReportStore(Protocol):
+    """Reports are kept under their deployment."""
+
+    def save(self, deployment: str, report: Report) -> Path: ...
+
+    def recent(self, deployment: str, kind: str | None = None) -> tuple[Report, ...]:
+        """Newest first."""
+
+
+class ServingLog(Protocol):
+    """The JSON lines that workers and the supervisor write for a deployment."""
+
+    def read(self, deployment: str, cursor: str | None = None) -> tuple[tuple[dict[str, Any], ...], str]:
+        """Lines after ``cursor`` (None: from the beginning), oldest first, and the cursor to go on from."""
