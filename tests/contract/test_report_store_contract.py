@@ -55,6 +55,7 @@ def test_the_newest_report_comes_first_whatever_its_time_zone(reports: ReportSto
     reports.save("mlp", old)
 
     assert reports.recent("mlp") == (new, old)
+    assert reports.recent("mlp", limit=1) == (new,)
 
 
 def test_reports_of_one_moment_are_all_kept_the_last_first(reports: ReportStore) -> None:

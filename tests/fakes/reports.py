@@ -18,7 +18,7 @@ class InMemoryReportStore:
         kept.append(report)
         return Path("reports", deployment, f"{len(kept)}-{report.kind}.json")
 
-    def recent(self, deployment: str, kind: str | None = None) -> tuple[Report, ...]:
+    def recent(self, deployment: str, kind: str | None = None, limit: int | None = None) -> tuple[Report, ...]:
         # Two reports of one moment: the one saved last is the newer.
         kept = sorted(self._reports.get(deployment, []), key=lambda report: report.created_at)
-        return tuple(report for report in reversed(kept) if kind in (None, report.kind))
+        return tuple(report for report in reversed(kept) if kind in (None, report.kind))[:limit]

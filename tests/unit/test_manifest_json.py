@@ -9,7 +9,7 @@ from tests.packages import SIGNATURE, manifest
 
 from hyperion.domain.manifest import Entry, HistoryLine, Parent
 from hyperion.errors import MalformedPackageError, UnknownFormatVersionError
-from hyperion.format.manifest_json import manifest_bytes, manifest_digest, read_manifest
+from hyperion.format.manifest_json import manifest_bytes, read_manifest
 
 DIGEST = "sha256:" + "1" * 64
 ENTRIES = {"architecture.json": Entry(digest=DIGEST, size_bytes=2)}
@@ -24,7 +24,6 @@ def test_a_manifest_survives_its_bytes_with_every_key_set() -> None:
 
     assert read_manifest(raw, "p") == whole
     assert manifest_bytes(read_manifest(raw, "p")) == raw
-    assert manifest_digest(whole).startswith("sha256:")
     assert raw.startswith(b'{"annotations":')
 
 

@@ -163,6 +163,14 @@ def test_the_history_says_what_became_of_each_revision(stage: Stage) -> None:
     assert (history.first_broken, history.ledger) == (None, stage.ledger.head())
 
 
+def test_the_history_holds_the_latest_reports(stage: Stage) -> None:
+    stage.deploy(0, version="1.0.0")
+
+    history = read_history(stage.host, "tiny")
+
+    assert [report.kind for report in history.reports] == ["checklist"]
+
+
 def test_after_a_stop_the_last_revision_ended_with_it(stage: Stage) -> None:
     stage.deploy()
     stage.clock.advance(60)

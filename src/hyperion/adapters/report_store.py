@@ -34,10 +34,10 @@ class LocalReportStore:
             stream.write(report.model_dump_json(indent=2).encode() + b"\n")
         return path
 
-    def recent(self, deployment: str, kind: str | None = None) -> tuple[Report, ...]:
+    def recent(self, deployment: str, kind: str | None = None, limit: int | None = None) -> tuple[Report, ...]:
         paths = sorted((self._root / deployment).glob("*.json"), key=lambda path: path.name, reverse=True)
-        reports = (_read(path) for path in paths if kind is None or _kind_of(path) == kind)
-        return tuple(reports)
+        wanted = (path for path in paths if kind is None or _kind_of(path) == kind)
+        return tuple(_read(path) for path in itertools.islice(wanted, limit))
 
 
 def _free_path(folder: Path, report: Report) -> Path:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hyperion.domain.command import DeploymentStatus
     from hyperion.domain.deployment import Revision
     from hyperion.domain.event import Event
-    from hyperion.domain.finding import Finding
+    from hyperion.domain.finding import Finding, Report
     from hyperion.domain.history import DeploymentHistory
     from hyperion.domain.rollback import RollbackRecord
     from hyperion.usecases.backup import BackupSummary
@@ -139,7 +139,7 @@ def show_rollback_record(console: Console, record: RollbackRecord) -> None:
 
 
 def show_history(console: Console, history: DeploymentHistory) -> None:
-    """Revisions, then the events of the ledger."""
+    """Revisions, then the events of the ledger, then the latest reports."""
     line(console, f"deployment {history.deployment.name}", "bold")
     columns = ("revision", "version", "state", "by", "from", "until", "who", "reason")
     rows = (
@@ -157,6 +157,12 @@ def show_history(console: Console, history: DeploymentHistory) -> None:
     )
     table(console, ("event", "at", "what", "revision", "detail"), events, right=("event", "revision"))
     line(console, "")
+    if history.reports:
+        reports = (
+            (when(report.created_at), report.kind, _version(report), _result(report)) for report in history.reports
+        )
+        table(console, ("report", "kind", "version", "result"), reports)
+        line(console, "")
     if history.first_broken is None:
         line(console, f"ledger: whole, {history.ledger.sequence} events", "green")
     else:
@@ -165,6 +171,14 @@ def show_history(console: Console, history: DeploymentHistory) -> None:
             f"ledger: BROKEN from event {history.first_broken}; it was changed after it was written",
             "bold red",
         )
+
+
+def _version(report: Report) -> str:
+    return "-" if report.subject is None else report.subject.version
+
+
+def _result(report: Report) -> str:
+    return "ok" if report.ok else "failed: " + ", ".join(finding.check for finding in report.failures())
 
 
 def _told(event: Event) -> str:

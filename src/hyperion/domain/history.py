@@ -9,6 +9,7 @@ from enum import StrEnum
 from hyperion.domain.deployment import Deployment, Revision
 from hyperion.domain.document import Document
 from hyperion.domain.event import Event, EventKind, LedgerHead
+from hyperion.domain.finding import Report
 
 
 class RevisionState(StrEnum):
@@ -41,11 +42,13 @@ class RevisionHistory(Document):
 
 
 class DeploymentHistory(Document):
-    """A deployment's revisions and events, oldest first."""
+    """A deployment's revisions and events, oldest first, and its latest reports."""
 
     deployment: Deployment
     revisions: tuple[RevisionHistory, ...]
     events: tuple[Event, ...]
+    reports: tuple[Report, ...]
+    """Verifications of what it served and checklists of its revisions, newest first; only the latest."""
     ledger: LedgerHead
     first_broken: int | None
     """Sequence of the first event of the ledger that was changed since it was written; None where it is whole."""

@@ -106,42 +106,35 @@ class ServingFigures(Document):
     sent_bytes: int
 
 
-class MetricsDocument(Document):
+class WindowFigures(Document):
+    """What a deployment's active revision did in a window of time."""
+
+    deployment: str
+    model: str
+    version: str
+    revision: int
+    digest: Digest
+    measured_at: datetime
+    window_s: float
+    """Length of the window that rates and percentiles are over; the first one begins when the revision was made."""
+    figures: dict[str, JsonValue]
+    """See docs/reference/metrics.md; a figure without samples is null."""
+    unavailable: dict[str, str] = {}
+    """Why a figure is null."""
+
+
+class MetricsDocument(WindowFigures):
     """metrics.json: the figures of ``monitor model``."""
 
     format: Literal["hyperion.metrics"] = "hyperion.metrics"
     """Marks the file as ours; ``monitor`` overwrites no other."""
     format_version: int = 1
-    deployment: str
-    model: str
-    version: str
-    revision: int
-    digest: Digest
-    measured_at: datetime
-    window_s: float
-    """Length of the window that rates and percentiles are over."""
-    figures: dict[str, JsonValue]
-    """See docs/reference/metrics.md; a figure without samples is null."""
-    unavailable: dict[str, str] = {}
-    """Why a figure is null."""
 
 
-class MonitorRound(Document):
+class MonitorRound(WindowFigures):
     """What one round of ``monitor performance`` or ``monitor resources`` measured."""
 
     kind: Literal["performance", "resources"]
-    deployment: str
-    model: str
-    version: str
-    revision: int
-    digest: Digest
-    measured_at: datetime
-    window_s: float
-    """Length of the window; the first round's begins when the revision was made."""
-    figures: dict[str, JsonValue]
-    """See docs/reference/metrics.md; a figure without samples is null."""
-    unavailable: dict[str, str] = {}
-    """Why a figure is null."""
 
 
 class ErrorLine(Document):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import rfc8785
 
-from hyperion.domain.digest import digest_of
 from hyperion.domain.manifest import ARCHITECTURE, FORMAT_NAME, FORMAT_VERSION, MANIFEST, WEIGHTS_FOLDER, Manifest
 from hyperion.errors import ConfigError, MalformedPackageError, UnknownFormatVersionError
 from hyperion.format.limits import MAX_ENTRIES, MAX_MANIFEST_BYTES
@@ -15,11 +14,6 @@ from hyperion.format.strict_json import parse_document, parse_json
 def manifest_bytes(manifest: Manifest) -> bytes:
     """The canonical bytes; their sha256 is the package's digest. Law: ``read_manifest(manifest_bytes(m)) == m``."""
     return rfc8785.dumps(manifest.model_dump(mode="json"))
-
-
-def manifest_digest(manifest: Manifest) -> str:
-    """The digest of the package that has this manifest."""
-    return digest_of(manifest_bytes(manifest))
 
 
 def read_manifest(raw: bytes, source: str) -> Manifest:

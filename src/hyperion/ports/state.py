@@ -75,8 +75,8 @@ class ReportStore(Protocol):
 
     def save(self, deployment: str, report: Report) -> Path: ...
 
-    def recent(self, deployment: str, kind: str | None = None) -> tuple[Report, ...]:
-        """Newest first."""
+    def recent(self, deployment: str, kind: str | None = None, limit: int | None = None) -> tuple[Report, ...]:
+        """Newest first, at most ``limit``."""
 
 
 class ServingLog(Protocol):

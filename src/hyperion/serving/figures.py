@@ -14,10 +14,10 @@ from hyperion.serving.telemetry import SlotReading, read_slots
 
 def worker_figures(running: RunningDeployment, facts: HostFacts) -> tuple[WorkerFigures, ...]:
     """Every living worker, in the order of their start."""
-    slots = {slot.worker: slot for slot in read_slots(running.metrics_dir) if slot.alive}
+    slots = {slot.worker: slot for slot in read_slots(running.workers.metrics_dir) if slot.alive}
     found = []
     for worker in running.state.workers:
-        link = running.links.get(worker.name)
+        link = running.workers.find(worker.name)
         if link is None:
             continue
         usage, slot = facts.process(link.process.pid), slots.get(worker.name)
@@ -38,7 +38,7 @@ def worker_figures(running: RunningDeployment, facts: HostFacts) -> tuple[Worker
 
 def serving_figures(running: RunningDeployment, revision: Revision, facts: HostFacts, now: datetime) -> ServingFigures:
     """Counters of the active revision, summed over its slots, and its workers."""
-    slots = [slot for slot in read_slots(running.metrics_dir) if slot.labels.revision == revision.number]
+    slots = [slot for slot in read_slots(running.workers.metrics_dir) if slot.labels.revision == revision.number]
     workers = tuple(w for w in worker_figures(running, facts) if w.revision == revision.number)
     failures: dict[str, int] = {}
     latency = Histogram()

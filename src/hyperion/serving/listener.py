@@ -12,6 +12,40 @@ BACKLOG = 2048
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (names them; binds nothing)
 
 
+class Listeners:
+    """The listening socket of each revision of a deployment; several revisions may share one."""
+
+    def __init__(self) -> None:
+        self._sockets: dict[int, socket.socket] = {}
+
+    def __getitem__(self, revision: int) -> socket.socket:
+        return self._sockets[revision]
+
+    def of(self, revision: int) -> socket.socket | None:
+        """The revision's socket, where it has one."""
+        return self._sockets.get(revision)
+
+    def add(self, revision: int, listener: socket.socket) -> None:
+        self._sockets[revision] = listener
+
+    def release(self, revision: int) -> None:
+        """Forget a revision, and close its socket where no other uses that."""
+        listener = self._sockets.pop(revision, None)
+        if listener is not None and not any(listener is other for other in self._sockets.values()):
+            listener.close()
+
+    def keep_only(self, revision: int) -> None:
+        """Forget every other revision."""
+        for other in [number for number in self._sockets if number != revision]:
+            self.release(other)
+
+    def close(self) -> None:
+        """Close all: new clients are refused."""
+        for listener in self._sockets.values():
+            listener.close()
+        self._sockets.clear()
+
+
 def require_guarded(serve: Serve) -> None:
     """Refuse to listen beyond loopback without ``insecure``, since there are no keys yet.
 

@@ -39,9 +39,10 @@ from hyperion.errors import ConfigError, ConflictError, HostError, HyperionError
 from hyperion.ports import Clock, HostFacts, Ledger, PackageOpener, PackageStore, WorkerLauncher
 from hyperion.serving.admission import admit_package, make_revision
 from hyperion.serving.control import ControlServer, Tell
-from hyperion.serving.deployment import RunningDeployment, Surroundings
+from hyperion.serving.deployment import RunningDeployment
 from hyperion.serving.figures import deployment_status, serving_figures
 from hyperion.serving.listener import open_listener, require_guarded
+from hyperion.serving.surroundings import Surroundings
 
 RETRY_LISTEN_S = 0.5
 IDLE_S = 30.0

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from hyperion import __version__
 from hyperion.errors import HyperionError
 from hyperion.ports import Engine, PackageStore, Session, SessionOptions
 from hyperion.serving.application import Application
@@ -42,6 +43,10 @@ from hyperion.serving.protocol import ServedModel
 from hyperion.serving.telemetry import Slot, SlotLabels
 
 BACKLOG = 2048
+OTHER_VERSION = (
+    f"supervisor and worker are of different versions (the worker is hyperion {__version__}): the software was "
+    "replaced while the supervisor ran; end the supervisor with SIGTERM, then start it again with 'hyperion serve'"
+)
 SETTLE_S = 0.02
 """After the listener closed: long enough for connections that were accepted just before to come up."""
 
@@ -56,12 +61,12 @@ async def run_worker(engine: Engine, store: PackageStore, control: socket.socket
         listener: The deployment's listening socket, inherited.
     """
     reader, writer = await asyncio.open_connection(sock=control, limit=LINE_LIMIT)
-    try:
-        order = parse_order(await reader.readline())
-    except msgspec.DecodeError:
-        return 0  # the supervisor was gone before it said anything, or speaks another version
-    if not isinstance(order, Start) or order.version != CHANNEL_VERSION:
-        return await _refuse(writer, "the worker's software is not the supervisor's; start the supervisor again")
+    line = await reader.readline()
+    if not line:
+        return 0  # the supervisor was gone before it said anything
+    order = _parse_start(line)
+    if order is None:
+        return await _refuse(writer, OTHER_VERSION)
     log = FailureLog(order.deployment, order.revision, order.worker)
     logging.basicConfig(handlers=[LoggingBridge(log)], level=logging.WARNING, force=True)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
@@ -75,6 +80,15 @@ async def run_worker(engine: Engine, store: PackageStore, control: socket.socket
     except ConnectionError:
         return 0  # the supervisor is gone, and we had nothing to finish
     return 0
+
+
+def _parse_start(line: bytes) -> Start | None:
+    """The start order; None where it is none of this version."""
+    try:
+        order = parse_order(line)
+    except msgspec.DecodeError:
+        return None
+    return order if isinstance(order, Start) and order.version == CHANNEL_VERSION else None
 
 
 class Worker:

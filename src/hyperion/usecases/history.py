@@ -8,6 +8,9 @@ from hyperion.domain.deployment import find_deployment
 from hyperion.domain.history import DeploymentHistory, trace_revisions
 from hyperion.ports import Host
 
+SHOWN_REPORTS = 20
+"""How many of the latest reports a history holds; all of them lie under reports/ in the state folder."""
+
 
 def read_history(host: Host, name: str) -> DeploymentHistory:
     """The deployment's revisions with what became of each, and its events; no supervisor is needed.
@@ -21,6 +24,7 @@ def read_history(host: Host, name: str) -> DeploymentHistory:
         deployment=deployment,
         revisions=trace_revisions(host.ledger.revisions(deployment.name), events),
         events=events,
+        reports=host.reports.recent(deployment.name, limit=SHOWN_REPORTS),
         ledger=host.ledger.head(),
         first_broken=host.ledger.first_broken(),
     )

@@ -136,7 +136,8 @@ def check_candidate(
         reason: Why, in the operator's words.
     """
     active = active_revision(host, str(config.name))
-    checklist = check_plan(host, path, package, config, active, reporter)
+    rescue = origin is Origin.ROLLBACK
+    checklist = check_plan(host, path, package, config, active, reporter, rescue=rescue)
     findings = [*checklist.findings]
     if origin is Origin.DEPLOY and active is not None:
         findings += _version_order(package.manifest.version, active)
@@ -150,14 +151,15 @@ def check_candidate(
         reason=reason,
         active=active,
         checklist=checklist.model_copy(update={"findings": tuple(findings)}),
-        decision=decide(findings, rescue=origin is Origin.ROLLBACK),
+        decision=decide(findings, rescue=rescue),
     )
 
 
 def roll_out(host: Host, candidate: Candidate, reporter: Reporter) -> DeployResult:
     """Have the supervisor, started where none runs, roll the candidate out; follow it to its end."""
-    with reporter.stage("Start the supervisor"):
-        host.control.ensure_running()
+    if host.control.ping() is None:
+        with reporter.stage("Start the supervisor"):
+            host.control.ensure_running()
     command = Deploy(
         package_path=str(candidate.path.absolute()),
         expected_digest=candidate.digest,

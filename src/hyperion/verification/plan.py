@@ -16,7 +16,7 @@ from hyperion.ports import Host, InferenceResult, Reporter
 from hyperion.verification.compatibility import OPERATORS, check_compatibility, local_profile, quantization_of
 from hyperion.verification.integrity import check_integrity
 from hyperion.verification.model import LOAD, Trial, check_configs, examine
-from hyperion.verification.plan_environment import check_environment
+from hyperion.verification.plan_environment import check_environment, check_monitoring
 from hyperion.verification.plan_record import check_records
 
 MIB = 1024**2
@@ -30,6 +30,8 @@ def check_plan(
     config: DeploymentConfig,
     active: Revision | None,
     reporter: Reporter,
+    *,
+    rescue: bool = False,
 ) -> Report:
     """Model verification, environment preparation, deployment plan.
 
@@ -40,6 +42,7 @@ def check_plan(
         config: Complete.
         active: What the deployment serves now, None where nothing.
         reporter: Where progress goes.
+        rescue: Whether traffic waits for it: then what only measures, and could only warn, is skipped.
 
     Returns:
         A report of kind ``checklist``. Items that only a person can answer are ``manual`` and name the field of
@@ -50,14 +53,14 @@ def check_plan(
     """
     integrity = check_integrity(host, path, reporter)
     damaged = any(finding.outcome is Outcome.FAILED for finding in integrity)
-    model = () if damaged else _check_model(host, path, package, config, active, reporter)
+    model = () if damaged else _check_model(host, path, package, config, active, reporter, rescue)
     loads = any(finding.check == LOAD and finding.outcome is Outcome.PASSED for finding in model)
-    profile = local_profile(host)
-    requirements = _requirements(package, profile, loads=loads)
+    ready = _NOT_COMPARED if rescue else _compare_host(host, package, config, loads=loads)
     findings = (
         *integrity,
         *model,
-        *check_environment(host, package, config, active, profile, requirements),
+        *ready,
+        check_monitoring(host, config, active),
         *check_records(host, config, active),
     )
     return Report(
@@ -80,16 +83,38 @@ def _check_model(
     config: DeploymentConfig,
     active: Revision | None,
     reporter: Reporter,
+    rescue: bool,
 ) -> tuple[Finding, ...]:
-    trial = Trial(repeats=REPEATS, warmup=WARMUP, threads=config.threads)
+    trial = Trial(threads=config.threads) if rescue else Trial(REPEATS, WARMUP, config.threads)
     examined = examine(host, path, package, reporter, trial)
+    measured = _NOT_MEASURED if rescue else (_performance(examined.result), _memory(host, config, examined.result))
     return (
         check_configs(package),
         _version_compatibility(host, package, active),
         *examined.findings,
-        _performance(examined.result),
-        _memory(host, config, examined.result),
+        *measured,
     )
+
+
+def _not_awaited(check: str, summary: str) -> Finding:
+    return Finding(check=check, outcome=Outcome.SKIPPED, summary=summary, reason="a rescue does not wait for it")
+
+
+_NOT_MEASURED = (
+    _not_awaited("plan.performance", "speed is not measured"),
+    _not_awaited("plan.memory", "memory is not measured"),
+)
+_NOT_COMPARED = (
+    _not_awaited("plan.system_requirements", "this machine is not compared with what the package needs"),
+    _not_awaited("plan.dependencies", "the engine is not compared with what the package needs"),
+    _not_awaited("plan.memory_settings", "the memory budget is not compared with this machine"),
+)
+"""Comparing loads the engine into this process too; that the model loads and answers in the child says more."""
+
+
+def _compare_host(host: Host, package: PackageReader, config: DeploymentConfig, *, loads: bool) -> tuple[Finding, ...]:
+    profile = local_profile(host)
+    return check_environment(package, config, profile, _requirements(package, profile, loads=loads))
 
 
 def _version_compatibility(host: Host, package: PackageReader, active: Revision | None) -> Finding:

@@ -18,20 +18,16 @@ _DEPENDENCIES = ("compatibility.engine_version", "compatibility.opsets", "compat
 
 
 def check_environment(
-    host: Host,
     package: PackageReader,
     config: DeploymentConfig,
-    active: Revision | None,
     profile: PlatformProfile,
     requirements: Sequence[Finding],
 ) -> tuple[Finding, ...]:
-    """One finding for each of the four items.
+    """One finding for each of requirements, dependencies and memory settings.
 
     Args:
-        host: This host.
         package: What is to be deployed.
         config: Complete.
-        active: What the deployment serves now.
         profile: This host, as a profile.
         requirements: Findings of check_compatibility for that profile.
     """
@@ -46,7 +42,6 @@ def check_environment(
             [found[name] for name in _DEPENDENCIES if name in found],
         ),
         _memory_settings(config, profile),
-        _monitoring(host, config, active),
     )
 
 
@@ -95,8 +90,14 @@ def _memory_settings(config: DeploymentConfig, profile: PlatformProfile) -> Find
     return Finding(check=check, outcome=Outcome.PASSED, summary=summary, entry="memory.budget_mb")
 
 
-def _monitoring(host: Host, config: DeploymentConfig, active: Revision | None) -> Finding:
-    """The port that requests and /metrics come to."""
+def check_monitoring(host: Host, config: DeploymentConfig, active: Revision | None) -> Finding:
+    """Is the port free, or ours, that requests and /metrics come to?
+
+    Args:
+        host: This host.
+        config: Complete.
+        active: What the deployment serves now.
+    """
     check, serve = "plan.monitoring", config.serve
     place = f"{serve.host}, port {serve.port or 'chosen when it starts'}"
     own = active is not None and active.config.serve.port == serve.port and host.control.ping() is not None

@@ -1,0 +1,22 @@
+"""What every deployment of a supervisor uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hyperion.ports import Clock, HostFacts, Ledger, WorkerLauncher
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Ports and places that the deployments of one supervisor share."""
+
+    ledger: Ledger
+    launcher: WorkerLauncher
+    facts: HostFacts
+    clock: Clock
+    metrics_dir: Path
+    """Folder of slot files; each deployment has its own under it."""
+    version: str
+    """Of this software."""
