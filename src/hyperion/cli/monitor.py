@@ -18,6 +18,7 @@ from hyperion.cli.command import (
     name_option,
 )
 from hyperion.cli.endless import until_stopped
+from hyperion.cli.progress import make_reporter
 from hyperion.cli.render_monitor import show_errors, show_live, show_rounds
 
 monitor = group("Watch a deployment while it serves.", "monitor")
@@ -48,7 +49,10 @@ def monitor_model(
     with until_stopped(endless=count is None):
         from hyperion.usecases.monitor import monitor_model as watch
 
-        show_live(watch(open_host(), model, name, interval_s, metrics=metrics, count=count), as_json)
+        rounds = watch(
+            open_host(), model, name, interval_s, metrics=metrics, count=count, reporter=make_reporter(as_json=as_json)
+        )
+        show_live(rounds, as_json)
 
 
 @monitor.command(
@@ -71,7 +75,8 @@ def monitor_performance(model: Path, interval_s: float, count: int | None, name:
     with until_stopped(endless=count is None):
         from hyperion.usecases.monitor import performance_rounds
 
-        show_rounds(performance_rounds(open_host(), model, name, interval_s, count=count), as_json)
+        reporter = make_reporter(as_json=as_json)
+        show_rounds(performance_rounds(open_host(), model, name, interval_s, count=count, reporter=reporter), as_json)
 
 
 @monitor.command(
@@ -94,7 +99,8 @@ def monitor_resources(model: Path, interval_s: float, count: int | None, name: s
     with until_stopped(endless=count is None):
         from hyperion.usecases.monitor import resource_rounds
 
-        show_rounds(resource_rounds(open_host(), model, name, interval_s, count=count), as_json)
+        reporter = make_reporter(as_json=as_json)
+        show_rounds(resource_rounds(open_host(), model, name, interval_s, count=count, reporter=reporter), as_json)
 
 
 @monitor.command(
@@ -120,4 +126,6 @@ def monitor_errors(
     with until_stopped(endless=count is None):
         from hyperion.usecases.monitor import error_rounds
 
-        show_errors(error_rounds(open_host(), model, name, interval_s, log=log, count=count), as_json)
+        reporter = make_reporter(as_json=as_json)
+        rounds = error_rounds(open_host(), model, name, interval_s, log=log, count=count, reporter=reporter)
+        show_errors(rounds, as_json)

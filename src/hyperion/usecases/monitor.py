@@ -12,7 +12,7 @@ from pathlib import Path
 from hyperion.domain.metrics import MetricsDocument, MonitorRound
 from hyperion.errors import ConfigError, ConflictError, HostError
 from hyperion.format.strict_json import parse_json
-from hyperion.ports import Host
+from hyperion.ports import Host, Reporter
 from hyperion.usecases.monitor_errors import error_rounds
 from hyperion.usecases.monitor_figures import model_figures, performance_figures, resource_figures
 from hyperion.usecases.monitor_window import Window, served_revision, windows
@@ -31,6 +31,7 @@ def monitor_model(
     *,
     metrics: Path | None = None,
     count: int | None = None,
+    reporter: Reporter,
 ) -> Iterator[MetricsDocument]:
     """The current figures of the deployment that serves a package; each document is also written to ``metrics``.
 
@@ -41,6 +42,7 @@ def monitor_model(
         window_s: Seconds between rounds.
         metrics: Where the latest document is kept, replaced atomically; None for nowhere.
         count: Rounds until the end, None for no end.
+        reporter: Warned where the package is not the one that is active now.
 
     Raises:
         NotFoundError: There is no package, or no deployment serves it.
@@ -49,7 +51,7 @@ def monitor_model(
     """
     if metrics is not None:
         _refuse_others(metrics)
-    for window in windows(host, served_revision(host, path, name), window_s, count):
+    for window in windows(host, served_revision(host, path, name, reporter), window_s, count):
         now = window.now
         document = MetricsDocument(
             deployment=now.deployment,
@@ -68,18 +70,18 @@ def monitor_model(
 
 
 def performance_rounds(
-    host: Host, path: Path, name: str | None, interval_s: float, *, count: int | None = None
+    host: Host, path: Path, name: str | None, interval_s: float, *, count: int | None = None, reporter: Reporter
 ) -> Iterator[MonitorRound]:
     """Latency, throughput, CPU and caches of the deployment that serves a package; arguments as monitor_model."""
-    for window in windows(host, served_revision(host, path, name), interval_s, count, counters=True):
+    for window in windows(host, served_revision(host, path, name, reporter), interval_s, count, counters=True):
         yield _round(window, "performance", performance_figures(host, window).model_dump())
 
 
 def resource_rounds(
-    host: Host, path: Path, name: str | None, interval_s: float, *, count: int | None = None
+    host: Host, path: Path, name: str | None, interval_s: float, *, count: int | None = None, reporter: Reporter
 ) -> Iterator[MonitorRound]:
     """Memory, disk, network and cycles of the deployment that serves a package; arguments as monitor_model."""
-    for window in windows(host, served_revision(host, path, name), interval_s, count, counters=True):
+    for window in windows(host, served_revision(host, path, name, reporter), interval_s, count, counters=True):
         yield _round(window, "resources", resource_figures(host, window).model_dump())
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from hyperion.domain.event import Event, EventKind
 from hyperion.domain.metrics import ErrorLine, ErrorRound
 from hyperion.errors import ConflictError, HostError
-from hyperion.ports import Host
+from hyperion.ports import Host, Reporter
 from hyperion.usecases.monitor_window import served_revision
 
 ERROR_FORMAT = "hyperion.error"
@@ -32,6 +32,7 @@ def error_rounds(
     *,
     log: Path | None = None,
     count: int | None = None,
+    reporter: Reporter,
 ) -> Iterator[ErrorRound]:
     """New errors of the deployment that serves a package: failed requests, crashed workers, aborted rollouts.
 
@@ -45,13 +46,14 @@ def error_rounds(
         interval_s: Seconds between rounds.
         log: File to append JSON lines (domain.metrics.ErrorLine) to; None for nowhere.
         count: Rounds until the end, None for no end.
+        reporter: Warned where the package is not the one that is active now.
 
     Raises:
         NotFoundError: There is no package, or no deployment serves it.
         ConflictError: ``log`` exists and is not ours (code ``errors_log.not_ours``), or several deployments match.
         HostError: ``log`` cannot be written.
     """
-    deployment = served_revision(host, path, name).deployment
+    deployment = served_revision(host, path, name, reporter).deployment
     cursor = _Cursor(None, 0) if log is None else _resume(log, deployment)
     told_at: float | None = None
     done = 0

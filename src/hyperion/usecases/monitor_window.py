@@ -8,9 +8,10 @@ from pathlib import Path
 
 from hyperion.domain.command import Stats, StatsReply
 from hyperion.domain.deployment import Revision, match_digest
+from hyperion.domain.digest import short
 from hyperion.domain.metrics import Histogram, ServingFigures
 from hyperion.errors import NotFoundError
-from hyperion.ports import Host, ProcessUsage
+from hyperion.ports import Host, ProcessUsage, Reporter
 from hyperion.usecases.ask import expect_reply
 
 FIRST_COUNT_S = 1.0
@@ -80,11 +81,12 @@ class Window:
         return _grown(getattr(self.now, counter), before)
 
 
-def served_revision(host: Host, path: Path, name: str | None) -> Revision:
+def served_revision(host: Host, path: Path, name: str | None, reporter: Reporter) -> Revision:
     """The active revision of the deployment that serves the package at ``path``, or served it before.
 
     A monitor follows its deployment over rollouts; so one that is started after a rollback, with the package that was
-    rolled back, watches the same deployment as one that was running already.
+    rolled back, watches the same deployment as one that was running already. Where the package given is not the one
+    that is active now, ``reporter`` is warned of it.
 
     Raises:
         NotFoundError: There is no package, or no active deployment ever served it.
@@ -102,9 +104,14 @@ def served_revision(host: Host, path: Path, name: str | None) -> Revision:
     except NotFoundError as not_active:
         served = [found for each in active for found in host.ledger.revisions(each) if found.digest == digest]
         try:
-            return active[match_digest(served, digest, name).deployment]
+            revision = active[match_digest(served, digest, name).deployment]
         except NotFoundError:
             raise not_active from None
+    reporter.warn(
+        f"{path} ({short(digest)}) is not what {revision.deployment!r} serves now: all that follows is of "
+        f"revision {revision.number}, {revision.model} {revision.version} ({short(revision.digest)})"
+    )
+    return revision
 
 
 def windows(
