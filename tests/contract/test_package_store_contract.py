@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import io
+import shutil
 import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,14 @@ def store(home: Path) -> PackageStore:
 
 def in_memory(data: bytes) -> PackageReader:
     return ArchiveReader(io.BytesIO(data), "memory", Path("/nowhere"))
+
+
+def test_a_package_is_admitted_after_somebody_removed_the_folder_of_blobs(store: PackageStore, home: Path) -> None:
+    digest = store.admit(in_memory(package_bytes()))
+    shutil.rmtree(home / "blobs")
+
+    assert store.admit(in_memory(package_bytes())) == digest
+    assert store.has(digest)
 
 
 def test_an_admitted_package_is_opened_with_the_same_bytes(store: PackageStore) -> None:

@@ -121,6 +121,16 @@ def test_version_update_raises_the_version_in_place(workspace: Shell, package: P
     assert workspace("verify", "integrity", package).returncode == 0
 
 
+def test_version_update_takes_one_step_only(workspace: Shell, package: Path) -> None:
+    before = package.read_bytes()
+
+    done = workspace("version", "update", package, "--major", "--minor")
+
+    assert done.returncode == 2
+    assert "found --major and --minor" in done.stderr
+    assert package.read_bytes() == before
+
+
 def test_version_compare_shows_order_and_changes(workspace: Shell, package: Path) -> None:
     workspace.ok("version", "update", package, "--minor")
 

@@ -33,6 +33,7 @@ from hyperion.domain.config import DeploymentConfig, Serve
 from hyperion.domain.deployment import Origin, Revision
 from hyperion.domain.event import EventDraft, EventKind
 from hyperion.domain.metrics import ServingFigures
+from hyperion.domain.scheme import QuantizeChoice
 from hyperion.errors import EngineError, HostError
 from hyperion.ports import Answer, Host, Tensors
 from hyperion.usecases.package import PackageOptions, package_model
@@ -148,13 +149,19 @@ def checks_host(folder: Path, **replaced: Any) -> Host:
 
 
 def packaged(
-    folder: Path, host: Host, name: str = "model", *, labels: Sequence[str] | None = LABELS, **model: Any
+    folder: Path,
+    host: Host,
+    name: str = "model",
+    *,
+    labels: Sequence[str] | None = LABELS,
+    quantize: QuantizeChoice = "none",
+    **model: Any,
 ) -> Path:
-    """``tests.models.write_model_dir`` (which takes ``model``), packaged in float: FOLDER/NAME.hyperion."""
+    """``tests.models.write_model_dir`` (which takes ``model``), packaged: FOLDER/NAME.hyperion."""
     source = write_model_dir(folder / name, **model)
     card = json.loads((source / "hyperion.json").read_text())
     (source / "hyperion.json").write_text(json.dumps({**card, "labels": labels and list(labels)}))
-    options = PackageOptions(input_dir=source, output=folder / f"{name}.hyperion", quantize="none")
+    options = PackageOptions(input_dir=source, output=folder / f"{name}.hyperion", quantize=quantize)
     package_model(host, options, CollectingReporter())
     return options.output
 

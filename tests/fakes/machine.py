@@ -92,13 +92,16 @@ class FakeSandbox:
     Attributes:
         error: Raised instead, where it is set: the model does not load, crashes or hangs.
         peak_mb: What the child takes at its peak.
+        jobs: What it was asked to do.
     """
 
     def __init__(self) -> None:
         self.error: EngineError | None = None
         self.peak_mb = 64
+        self.jobs: list[InferenceJob] = []
 
     def run(self, job: InferenceJob, limits: SandboxLimits = DEFAULT_LIMITS) -> InferenceResult:
+        self.jobs.append(job)
         if self.error is not None:
             raise self.error
         count = len(tuple(job.requests))

@@ -55,6 +55,20 @@ class TestNoModelDirectory:
 
         assert refused(tmp_path / "d").code == "model_source.not_onnx"
 
+    def test_an_empty_model_is_called_empty(self, tmp_path: Path) -> None:
+        (tmp_path / "d").mkdir()
+        (tmp_path / "d" / "model.onnx").touch()
+
+        assert "the file is empty" in refused(tmp_path / "d").message
+
+    def test_a_folder_in_place_of_the_model(self, tmp_path: Path) -> None:
+        (tmp_path / "d" / "model.onnx").mkdir(parents=True)
+
+        error = refused(tmp_path / "d")
+
+        assert (error.code, error.hint) == ("model_source.no_model", None)
+        assert "is a folder; expected an ONNX file" in error.message
+
     def test_a_truncated_model(self, tmp_path: Path) -> None:
         folder = write_model(tmp_path / "d", mlp())
         raw = (folder / "model.onnx").read_bytes()

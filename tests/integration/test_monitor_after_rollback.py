@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.fakes.checks_host import activate, checks_host
+from tests.fakes.reporter import CollectingReporter
 from tests.models import write_model_dir
 from tests.packaging import pack
 
@@ -35,9 +36,24 @@ def test_after_a_rollback_the_replaced_package_still_finds_its_deployment(
     activate(host, old)
     activate(host, new)
     back = activate(host, old)
+    reporter = CollectingReporter()
 
-    assert served_revision(host, new, None) == back
-    assert served_revision(host, old, None) == back
+    assert served_revision(host, new, None, reporter) == back
+
+    (warning,) = reporter.warnings
+    for words in (str(new), "not what 'shop' serves now", f"revision {back.number}, test-mlp 1.0.0"):
+        assert words in warning
+
+
+def test_the_active_package_is_watched_without_a_warning(host: Host, packages: tuple[Path, Path]) -> None:
+    old, new = packages
+    activate(host, old)
+    activate(host, new)
+    reporter = CollectingReporter()
+
+    served_revision(host, new, None, reporter)
+
+    assert reporter.warnings == []
 
 
 def test_a_deployment_that_serves_it_now_comes_before_one_that_did(host: Host, packages: tuple[Path, Path]) -> None:
@@ -46,7 +62,7 @@ def test_a_deployment_that_serves_it_now_comes_before_one_that_did(host: Host, p
     activate(host, new, "shop")
     serving = activate(host, old, "attic")
 
-    assert served_revision(host, old, None) == serving
+    assert served_revision(host, old, None, CollectingReporter()) == serving
 
 
 def test_several_that_served_it_before_ask_for_a_name(host: Host, packages: tuple[Path, Path]) -> None:
@@ -56,14 +72,14 @@ def test_several_that_served_it_before_ask_for_a_name(host: Host, packages: tupl
         activate(host, new, name)
 
     with pytest.raises(ConflictError):
-        served_revision(host, old, None)
-    assert served_revision(host, old, "attic").deployment == "attic"
+        served_revision(host, old, None, CollectingReporter())
+    assert served_revision(host, old, "attic", CollectingReporter()).deployment == "attic"
 
 
 def test_a_package_that_was_never_deployed_is_not_found(host: Host, packages: tuple[Path, Path]) -> None:
     activate(host, packages[0])
 
     with pytest.raises(NotFoundError) as refusal:
-        served_revision(host, packages[1], None)
+        served_revision(host, packages[1], None, CollectingReporter())
 
     assert refusal.value.code == "deployment.package_not_active"

@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 from tests.fakes.checks_host import ScriptedLog, ScriptedSupervisor, activate, checks_host, packaged
 from tests.fakes.clock import START, FakeClock
+from tests.fakes.reporter import CollectingReporter
 
 from hyperion.domain.event import EventDraft, EventKind
 from hyperion.domain.metrics import Histogram, MetricsDocument, ServingFigures, WorkerFigures
 from hyperion.errors import ConflictError, HostError, NotFoundError
 from hyperion.ports import Host, ProcessUsage
 from hyperion.usecases.monitor import error_rounds, monitor_model, performance_rounds, resource_rounds
+
+QUIET = CollectingReporter()
 
 
 class MeasuredFacts:
@@ -86,7 +89,7 @@ class TestModel:
     def test_the_first_round_covers_the_revisions_life_and_the_next_ones_what_happened_since(
         self, busy: Host, package: Path
     ) -> None:
-        first, second, third = monitor_model(busy, package, None, 5, count=3)
+        first, second, third = monitor_model(busy, package, None, 5, reporter=QUIET, count=3)
 
         assert (first.window_s, second.window_s, third.window_s) == (10, 5, 5)
         assert (first.figures["requests"], first.figures["requests_per_s"]) == (40, 4.0)
@@ -98,7 +101,7 @@ class TestModel:
         assert second.figures["sent_bytes"] == 1200
 
     def test_a_window_without_requests_has_no_latency_and_says_so(self, busy: Host, package: Path) -> None:
-        *_, third = monitor_model(busy, package, None, 5, count=3)
+        *_, third = monitor_model(busy, package, None, 5, reporter=QUIET, count=3)
 
         assert third.figures["requests"] == 0
         assert third.figures["latency_p95_ms"] is None
@@ -111,12 +114,12 @@ class TestModel:
         assert isinstance(clock, FakeClock)
         started = clock.monotonic()
 
-        rounds = monitor_model(busy, package, None, 5, count=3)
+        rounds = monitor_model(busy, package, None, 5, reporter=QUIET, count=3)
 
         assert [clock.monotonic() - started for _ in rounds] == [0, 5, 10]
 
     def test_processor_time_is_a_share_of_the_hosts_cores(self, busy: Host, package: Path) -> None:
-        first, second = monitor_model(busy, package, None, 5, count=2)
+        first, second = monitor_model(busy, package, None, 5, reporter=QUIET, count=2)
 
         cores = busy.facts.platform().cores
         assert cores is not None
@@ -126,9 +129,9 @@ class TestModel:
     def test_each_round_replaces_metrics_json(self, busy: Host, package: Path, tmp_path: Path) -> None:
         metrics = tmp_path / "metrics.json"
 
-        for document in monitor_model(busy, package, None, 5, metrics=metrics, count=2):
+        for document in monitor_model(busy, package, None, 5, reporter=QUIET, metrics=metrics, count=2):
             assert MetricsDocument.model_validate_json(metrics.read_bytes()) == document
-        again = list(monitor_model(busy, package, None, 5, metrics=metrics, count=1))
+        again = list(monitor_model(busy, package, None, 5, reporter=QUIET, metrics=metrics, count=1))
 
         assert len(again) == 1
 
@@ -139,7 +142,7 @@ class TestModel:
         (tmp_path / "thesis").write_text(content)
 
         with pytest.raises(ConflictError) as caught:
-            next(monitor_model(busy, package, None, 5, metrics=tmp_path / "thesis"))
+            next(monitor_model(busy, package, None, 5, reporter=QUIET, metrics=tmp_path / "thesis"))
 
         assert caught.value.code == "metrics.not_ours"
         assert (tmp_path / "thesis").read_text() == content
@@ -150,7 +153,7 @@ class TestModel:
         after = figures(host, 15, 3, histogram((2, 3))).model_copy(update={"revision": 2})
         swapped = replace(host, control=ScriptedSupervisor(figures=[before, after]))
 
-        *_, last = monitor_model(swapped, package, "shop", 5, count=2)
+        *_, last = monitor_model(swapped, package, "shop", 5, reporter=QUIET, count=2)
 
         assert (last.revision, last.figures["requests"], last.window_s) == (2, 3, 15)
 
@@ -158,13 +161,13 @@ class TestModel:
         other = packaged(tmp_path, busy, "other", seed=1)
 
         with pytest.raises(NotFoundError):
-            next(monitor_model(busy, other, None, 5))
+            next(monitor_model(busy, other, None, 5, reporter=QUIET))
 
     def test_a_supervisor_that_goes_away_is_an_error(self, host: Host, package: Path) -> None:
         gone = HostError("no supervisor runs", code="supervisor.not_running")
         seen = figures(host, 10, 1, histogram((1, 1)))
         rounds = monitor_model(
-            replace(host, control=ScriptedSupervisor(figures=[seen, gone])), package, None, 5, count=2
+            replace(host, control=ScriptedSupervisor(figures=[seen, gone])), package, None, 5, reporter=QUIET, count=2
         )
 
         assert next(rounds).figures["requests"] == 1
@@ -174,7 +177,7 @@ class TestModel:
 
 class TestPerformance:
     def test_caches_are_measured_or_null_with_the_reason(self, busy: Host, package: Path) -> None:
-        found = next(performance_rounds(busy, package, None, 5, count=1))
+        found = next(performance_rounds(busy, package, None, 5, reporter=QUIET, count=1))
 
         assert found.kind == "performance"
         assert found.figures["cache_hit_ratio"] is None
@@ -185,7 +188,7 @@ class TestPerformance:
         counters = {"cycles": 9, "instructions": 5, "cache_references": 200, "cache_misses": 50}
         counted = replace(busy, facts=MeasuredFacts(busy, counters))
 
-        found = next(performance_rounds(counted, package, None, 5, count=1))
+        found = next(performance_rounds(counted, package, None, 5, reporter=QUIET, count=1))
 
         assert found.figures["cache_hit_ratio"] == 0.75
 
@@ -195,7 +198,7 @@ class TestResources:
         assert isinstance(busy.control, ScriptedSupervisor)
         busy.control.figures.insert(0, busy.control.figures[0])  # asked once more, for the processes to count
 
-        _, second = resource_rounds(busy, package, None, 5, count=2)
+        _, second = resource_rounds(busy, package, None, 5, reporter=QUIET, count=2)
 
         assert second.figures["memory_resident_bytes"] == 100
         assert second.figures["memory_proportional_bytes"] == 60
@@ -223,7 +226,7 @@ class TestErrors:
         return replace(host, log=ScriptedLog([self.LINES, [], [{**self.LINES[1], "request_id": "r-2"}]]))
 
     def test_errors_come_with_their_cause_and_only_once(self, failing: Host, package: Path) -> None:
-        first, second, third = error_rounds(failing, package, None, 5, count=3)
+        first, second, third = error_rounds(failing, package, None, 5, reporter=QUIET, count=3)
 
         assert first.by_cause == {"stderr": 1, "timeout": 1}
         assert [error.message for error in first.errors] == ["terminate called after throwing", "too slow"]
@@ -239,7 +242,7 @@ class TestErrors:
             )
         )  # fmt: skip
 
-        first, second = error_rounds(failing, package, None, 5, count=2)
+        first, second = error_rounds(failing, package, None, 5, reporter=QUIET, count=2)
 
         crash = first.errors[-1]
         assert "worker_exited" in first.by_cause
@@ -252,8 +255,8 @@ class TestErrors:
     ) -> None:
         log = tmp_path / "errors.log"
 
-        list(error_rounds(failing, package, None, 5, log=log, count=1))
-        again = list(error_rounds(failing, package, None, 5, log=log, count=2))
+        list(error_rounds(failing, package, None, 5, reporter=QUIET, log=log, count=1))
+        again = list(error_rounds(failing, package, None, 5, reporter=QUIET, log=log, count=2))
 
         assert [len(found.errors) for found in again] == [0, 1]
         lines = [json.loads(line) for line in log.read_text().splitlines()]
@@ -264,7 +267,7 @@ class TestErrors:
         (tmp_path / "syslog").write_text("Jan 1 kernel: hello\n")
 
         with pytest.raises(ConflictError) as caught:
-            next(error_rounds(failing, package, None, 5, log=tmp_path / "syslog"))
+            next(error_rounds(failing, package, None, 5, reporter=QUIET, log=tmp_path / "syslog"))
 
         assert caught.value.code == "errors_log.not_ours"
         assert (tmp_path / "syslog").read_text() == "Jan 1 kernel: hello\n"
@@ -273,4 +276,4 @@ class TestErrors:
         self, failing: Host, package: Path, tmp_path: Path
     ) -> None:
         with pytest.raises(HostError):
-            next(error_rounds(failing, package, None, 5, log=tmp_path / "none" / "errors.log"))
+            next(error_rounds(failing, package, None, 5, reporter=QUIET, log=tmp_path / "none" / "errors.log"))

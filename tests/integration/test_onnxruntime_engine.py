@@ -208,6 +208,7 @@ class TestRequests:
             ({"x": inputs()[:, :5]}, "expected size 32"),
             ({"x": inputs()[0]}, "expected 2 dimensions"),
             ({"x": np.array([["a"]])}, "found string"),
+            ({"x": [[1.0]]}, "expected numpy.ndarray, found list"),
         ],
     )
     def test_inputs_that_do_not_fit_are_refused_in_words(

@@ -19,7 +19,7 @@ from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
 from hyperion.adapters.package_files import LocalPackages
 from hyperion.domain.manifest import ARCHITECTURE, QUANTIZATION, GoldenRequest
 from hyperion.domain.scheme import QuantizationRecord
-from hyperion.errors import ConfigError, ConflictError, DigestMismatchError, HyperionError, NotFoundError
+from hyperion.errors import ConfigError, ConflictError, DigestMismatchError, HostError, HyperionError, NotFoundError
 from hyperion.format.package import PackageReader
 from hyperion.format.strict_json import parse_document
 from hyperion.usecases.extract import extract_model
@@ -366,6 +366,21 @@ class TestOutput:
 
 
 class TestCard:
+    def test_a_folder_in_place_of_hyperion_json_is_refused(self, folder: Path, tmp_path: Path) -> None:
+        (folder / "hyperion.json").unlink(missing_ok=True)
+        (folder / "hyperion.json").mkdir()
+
+        with pytest.raises(ConfigError, match=r"hyperion\.json: is a folder; expected a JSON file"):
+            pack(folder, tmp_path / "f.hyperion")
+
+    def test_a_missing_folder_of_the_output_is_told_before_the_work(self, folder: Path, tmp_path: Path) -> None:
+        (folder / "model.onnx").unlink()  # so that any work would fail in another way
+
+        with pytest.raises(HostError, match="there is no folder") as refusal:
+            pack(folder, tmp_path / "absent" / "f.hyperion")
+
+        assert refusal.value.code == "host.no_folder"
+
     def test_all_faults_of_hyperion_json_are_told_at_once(self, folder: Path, tmp_path: Path) -> None:
         (folder / "hyperion.json").write_text(json.dumps({"nane": "x", "version": 1, "labels": "a"}))
 

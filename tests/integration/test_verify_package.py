@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,9 @@ from hyperion.domain.config import MemoryConfig
 from hyperion.domain.finding import Finding, Outcome, Report
 from hyperion.domain.platform import PlatformProfile
 from hyperion.errors import ConfigError, ConflictError, EngineError, NotFoundError
+from hyperion.format.archive import PendingEntry, write_archive
+from hyperion.format.package import PackageReader
+from hyperion.format.weights import read_header
 from hyperion.ports import Host, InferenceJob, InferenceResult, SandboxLimits
 from hyperion.usecases.probe import probe_platform
 from hyperion.usecases.verify import (
@@ -65,6 +70,25 @@ def one_node(node: onnx.NodeProto, x: list[int | str], y: list[int | str]) -> on
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 9
     return model
+
+
+def with_nan_weights(source: Path, output: Path) -> Path:
+    """The same package, sound in every digest, with NaN in all float tensors of its weights."""
+
+    def spoiled(package: PackageReader, name: str) -> bytes:
+        data = bytearray(package.read(name))
+        if name.startswith("weights/"):
+            for tensor in read_header(BytesIO(data), len(data), name).values():
+                if tensor.dtype == "F32":
+                    nan = np.full(tensor.size_bytes // 4, np.nan, np.float32).tobytes()
+                    data[tensor.offset : tensor.offset + tensor.size_bytes] = nan
+        return bytes(data)
+
+    with LocalPackages().open(source) as package, output.open("w+b") as stream:
+        contents = {name: spoiled(package, name) for name in package.names()}
+        pending = [PendingEntry(name, len(data), partial(BytesIO, data)) for name, data in contents.items()]
+        write_archive(stream, pending, lambda entries: package.manifest.model_copy(update={"entries": entries}))
+    return output
 
 
 class ScriptedSandbox:
@@ -156,6 +180,14 @@ class TestModel:
 
         assert report.ok
         assert finding(report, "model.outputs").outcome is Outcome.WARNED
+
+    def test_outputs_that_are_not_finite_fail_where_the_float_models_were(self, host: Host, tmp_path: Path) -> None:
+        whole = packaged(tmp_path, host, "whole", model=mlp(0), golden=False, quantize="int8")
+        broken = with_nan_weights(whole, tmp_path / "broken.hyperion")
+
+        report = verify_model(host, broken, REPORTER)
+
+        assert finding(report, "model.outputs").outcome is Outcome.FAILED
 
     def test_a_child_that_crashes_while_running_is_told_from_one_that_crashes_while_loading(
         self, host: Host, package: Path, tmp_path: Path

@@ -157,3 +157,29 @@ def test_a_full_disk_behind_stdout_is_said() -> None:
     assert done.returncode == 9
     assert "No space left" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+LONG_ROW = ("description", "Reads one digit: a small network of 4,000 images.", "Reads one digit: trained much longer.")
+
+
+def test_a_table_that_does_not_fit_loses_nothing() -> None:
+    page = StringIO()
+    console = Console(file=page, width=60, force_terminal=True, color_system=None, markup=False, highlight=False)
+
+    render.table(console, ("  which", "before", "after"), [LONG_ROW])
+
+    found = " ".join(page.getvalue().split())
+    assert all(text in found for text in LONG_ROW)
+    assert all(line.startswith("  ") for line in page.getvalue().splitlines() if line.strip())
+
+
+def test_a_table_that_fits_exactly_stays_a_table() -> None:
+    page = StringIO()
+    needed = sum(map(len, LONG_ROW[:-1])) + render.NARROWEST_LAST + render.GAP * len(LONG_ROW)
+    console = Console(file=page, width=needed, force_terminal=True, color_system=None, markup=False, highlight=False)
+
+    render.table(console, ("which", "before", "after"), [LONG_ROW])
+
+    assert "─" in page.getvalue()
+    assert all(text in page.getvalue() for text in LONG_ROW[:-1])
+    assert all(len(line) <= needed for line in page.getvalue().splitlines())

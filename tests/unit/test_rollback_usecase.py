@@ -13,6 +13,7 @@ from tests.packages import entries, write_package
 from hyperion.domain.config import DeploymentConfig, MemoryBudget, Serve
 from hyperion.domain.deployment import Origin
 from hyperion.domain.event import EventKind
+from hyperion.domain.finding import Outcome
 from hyperion.domain.history import RevisionState
 from hyperion.errors import ConfigError, DigestMismatchError, EngineError, HyperionError, NotFoundError, PackageError
 from hyperion.usecases.deploy import stop_deployments
@@ -120,7 +121,23 @@ def test_a_rescue_is_not_denied_for_memory_or_a_port(tmp_path: Path) -> None:
     result = stage.roll_back()
 
     assert result.promoted
-    assert {"plan.memory", "plan.monitoring"} <= {finding.check for finding in result.warnings}
+    assert "plan.monitoring" in {finding.check for finding in result.warnings}
+
+
+def test_a_rescue_does_not_wait_for_what_only_measures(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.deploy()
+    stage.backup()
+
+    result = stage.roll_back()
+
+    outcomes = {finding.check: finding for finding in result.checklist.findings}
+    for check in ("plan.performance", "plan.memory", "plan.system_requirements", "plan.dependencies"):
+        assert outcomes[check].outcome is Outcome.SKIPPED
+        assert outcomes[check].reason == "a rescue does not wait for it"
+    assert outcomes["integrity.digests"].outcome is Outcome.PASSED
+    assert outcomes["model.load"].outcome is Outcome.PASSED
+    assert (stage.sandbox.jobs[-1].repeats, stage.sandbox.jobs[-1].warmup) == (1, 0)
 
 
 def test_a_package_that_does_not_load_is_denied_to_a_rescue_too(stage: Stage) -> None:

@@ -42,7 +42,7 @@ def test_a_tolerance_is_twice_the_error_rounded_up(error: float, tolerance: floa
 
 
 def test_agreement_holds_from_the_threshold_on() -> None:
-    at = Agreement(measure="top1", value=0.99, output="y", rows=100, golden_rows=0)
+    at = Agreement(measure="top1", value=0.99, output="y", rows=100, golden_rows=0, float_finite=True)
 
     assert at.holds
     assert not at.model_copy(update={"value": 0.9899}).holds

@@ -104,6 +104,11 @@ def _host_error(error: OSError, path: Path) -> HostError:
         return HostError(
             f"cannot write {path}: there is no folder {path.parent}", hint="make it first", code="host.no_folder"
         )
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return HostError(
+            f"no space for {path}: {reason}", hint="free some space, or choose a place on another disk",
+            code="host.no_space",
+        )  # fmt: skip
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return HostError(
             f"no permission for {place}: {reason}",
@@ -123,7 +128,7 @@ def _removed_on_failure(temporary: Path, path: Path) -> Iterator[None]:
         _remove(temporary)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             found = os.statvfs(path.parent)
-            raise no_space(str(path), written + 1, found.f_bavail * found.f_frsize) from error
+            raise no_space(str(path), written + 1, found.f_bavail * found.f_frsize, or_more=True) from error
         raise
 
 

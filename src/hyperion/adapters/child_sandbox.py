@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,8 @@ from hyperion.errors import EngineError, HostError, error_from
 from hyperion.ports import Array, InferenceJob, InferenceResult, MemoryFigures, SandboxLimits
 
 OUTPUT_TEXT_LIMIT = 2_000
+KILL_S = 10.0
+"""How long a killed child may take to be gone."""
 DEFAULT_LIMITS = SandboxLimits()
 _PREFIX = "hyperion-job-"
 
@@ -159,7 +161,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     """Kill the child and all that it started, where it still runs."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        with suppress(subprocess.TimeoutExpired):  # a disk that hangs may keep it; what it was for is known by now
+            process.wait(KILL_S)
 
 
 def _stage(folder: Path) -> str:

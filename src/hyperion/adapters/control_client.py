@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from pydantic import ValidationError
 
@@ -24,8 +25,11 @@ from hyperion.errors import HostError, HyperionError, Problem
 LONGEST_PATH = 100
 """Bytes; a unix socket's address holds 107."""
 CONNECT_S = 5.0
+SILENCE_S = 10.0
+"""A supervisor that says nothing for so long is asked whether it still lives."""
 START_S = 30.0
 POLL_S = 0.05
+RECEIVE_BYTES = 64 * 1024
 LOG_TAIL_BYTES = 2000
 
 
@@ -102,20 +106,39 @@ class SupervisorClient:
         return pong
 
     def ask(self, command: Command, on_progress: Callable[[Progress], None] | None = None) -> Reply:
-        """Send and wait for the final reply; see ports.SupervisorControl."""
+        """Send and wait for the final reply; see ports.SupervisorControl.
+
+        A rollout may be silent for long, and has its own deadlines; so one that says nothing is waited for as long
+        as the supervisor answers to a ping.
+        """
         request = {"protocol": PROTOCOL_VERSION, "command": command.model_dump(mode="json", by_alias=True)}
+        on_silence = self._silent if isinstance(command, Ping) else self._require_life
         with self._connected() as connection:
-            connection.sendall(json.dumps(request).encode() + b"\n")
-            with connection.makefile("rb") as stream:
-                for line in stream:
-                    reply = _parse(line)
-                    if isinstance(reply, Refused):
-                        raise restored(reply)
-                    if not isinstance(reply, Progress):
-                        return reply
-                    if on_progress is not None:
-                        on_progress(reply)
+            try:
+                connection.sendall(json.dumps(request).encode() + b"\n")
+            except TimeoutError:
+                self._silent()
+            for line in _lines(connection, on_silence):
+                reply = _parse(line)
+                if isinstance(reply, Refused):
+                    raise restored(reply)
+                if not isinstance(reply, Progress):
+                    return reply
+                if on_progress is not None:
+                    on_progress(reply)
         raise _gone("it ended the conversation")
+
+    def _require_life(self) -> None:
+        """Demand that the supervisor answers to a ping."""
+        self.ask(Ping())
+
+    def _silent(self) -> NoReturn:
+        raise HostError(
+            f"the supervisor at {self._path} has said nothing for {SILENCE_S:g} s",
+            hint=f"the workers go on serving; see {self._log}, kill the supervisor (its pid is in "
+            f"{self._state / 'run' / 'supervisor.lock'}), then start one with 'hyperion serve'",
+            code="supervisor.silent",
+        )
 
     @property
     def _log(self) -> Path:
@@ -135,7 +158,7 @@ class SupervisorClient:
                 ) from error
             except OSError as error:
                 raise HostError(f"cannot reach the supervisor at {self._path}: {error}", code="host.io") from error
-            connection.settimeout(None)  # a rollout has its own deadlines
+            connection.settimeout(SILENCE_S)
             try:
                 yield connection
             except OSError as error:
@@ -177,6 +200,21 @@ class SupervisorClient:
 
 _EXIT_CONFLICT = 6
 """What `hyperion serve` ends with where another supervisor holds the lock (cli.exit_codes)."""
+
+
+def _lines(connection: socket.socket, on_silence: Callable[[], None]) -> Iterator[bytes]:
+    """What comes, line by line, until the other end closes; ``on_silence`` is called whenever nothing comes."""
+    pending = b""
+    while True:
+        try:
+            received = connection.recv(RECEIVE_BYTES)
+        except TimeoutError:
+            on_silence()
+            continue
+        if not received:
+            return
+        *whole, pending = (pending + received).split(b"\n")
+        yield from whole
 
 
 def restored(refused: Refused) -> HyperionError:

@@ -54,8 +54,11 @@ def _read_npz(path: Path) -> dict[str, Array]:
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
-        raise _bad(path, f"is no NPZ file of plain arrays: {error}") from error
+    except (ValueError, zipfile.BadZipFile, EOFError, KeyError, TypeError) as error:
+        # NumPy's own words advise to load the file "unsafely": they are kept as the cause only.
+        raise _bad(
+            path, "is no NPZ file of plain arrays (numpy.savez writes one; object arrays are refused)"
+        ) from error
     except OSError as error:
         raise HostError(f"{path}: cannot be read: {error.strerror or error}") from error
 

@@ -164,14 +164,16 @@ class LocalPackageStore:
                     temporary.unlink(missing_ok=True)
 
     def _claim(self) -> None:
-        """Make the folders at the first admission, so that commands that only read leave no trace."""
-        if self._claimed:
-            return
+        """Make the folders at an admission, so that commands that only read leave no trace.
+
+        They are looked for each time: a supervisor outlives folders that somebody removes under it.
+        """
         claim_state(self._root)
         with translated(self._root):
             self._blobs.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._temporaries.mkdir(mode=0o700, exist_ok=True)
-            self._sweep()
+            if not self._claimed:
+                self._sweep()
         self._claimed = True
 
     def _sweep(self) -> None:

@@ -70,6 +70,10 @@ def _find_model(path: Path) -> Path:
     model = path / MODEL_FILE
     if model.is_file():
         return model
+    if model.is_dir():
+        raise ModelSourceError(
+            f"{model}: is a folder; expected an ONNX file of that name", code="model_source.no_model"
+        )
     others = sorted(item.name for item in path.iterdir() if item.suffix in (".onnx", ".pt", ".pth", ".gguf", ".h5"))
     raise ModelSourceError(
         f"{path}: is no model directory: looked for {MODEL_FILE}, found {', '.join(others[:5]) or 'no model file'}",
@@ -80,6 +84,8 @@ def _find_model(path: Path) -> Path:
 
 def _read_card(path: Path) -> ModelCard:
     card = path / CARD
+    if card.is_dir():
+        raise ConfigError(f"{card}: is a folder; expected a JSON file", problems=[Problem("", "is a folder")])
     return parse_document(ModelCard, _read(card), str(card)) if card.exists() else ModelCard()
 
 

@@ -15,7 +15,7 @@ from hyperion.errors import ModelSourceError
 from hyperion.ports import Array, GoldenSource, SessionOptions, Tensors
 from hyperion.quantization.agreement import Likeness, are_probabilities, compare_rows
 from hyperion.quantization.recognition import scores_classes
-from hyperion.verification.golden import Golden, compare
+from hyperion.verification.golden import Golden, compare, is_finite
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -106,6 +106,7 @@ class FormMeasure:
             output=output.name,
             rows=total.rows,
             golden_rows=min(golden_rows, total.rows),
+            float_finite=all(is_finite(answer[output.name]) for answer in self.samples.answers),
         )
 
     def _unmet(self, session: InferenceSession) -> dict[str, str]:

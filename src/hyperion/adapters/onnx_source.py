@@ -134,6 +134,12 @@ def _parse(raw: bytes, path: Path) -> ModelProto:
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
+    if not raw:
+        raise ModelSourceError(
+            f"{path}: is no ONNX model: the file is empty",
+            hint="export the model again, or fetch the file again",
+            code="model_source.not_onnx",
+        )
     model = onnx.ModelProto()
     try:
         model.ParseFromString(raw)

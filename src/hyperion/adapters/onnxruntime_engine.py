@@ -65,6 +65,8 @@ class OnnxRuntimeSession:
             if name not in feeds:
                 return f"the input {name!r} is missing"
             array = feeds[name]
+            if not hasattr(array, "dtype"):
+                return f"the input {name!r} is no array: expected numpy.ndarray, found {type(array).__name__}"
             dtype = "string" if array.dtype.kind in "OU" else array.dtype.name
             mismatch = spec.mismatch(dtype, array.shape)
             if mismatch is not None:

@@ -26,6 +26,12 @@ T = TypeVar("T")
 PLAIN_WIDTH = 10_000
 """Columns of the page that goes into a pipe: wide enough that nothing wraps."""
 
+NARROWEST_LAST = 16
+"""Columns that the last column of a table keeps at least, where it has that much to show."""
+
+GAP = 3
+"""Columns of padding and ruling that each column of a table takes on a terminal."""
+
 
 def answer(value: T, as_json: bool, show: Callable[[Console, T], None], **verdict: bool) -> None:
     """Print an answer on stdout: as JSON, with ``verdict`` first where there is one, or as ``show`` draws it."""
@@ -125,13 +131,20 @@ def table(
     Only the last column wraps. Where the terminal is too narrow even so, every row becomes a block of pairs.
     """
     kept = [tuple(row) for row in rows]
-    drawn = _table(console, columns, kept, frozenset(right))
-    if console.measure(drawn, options=console.options.update(width=PLAIN_WIDTH)).minimum <= console.width:
-        console.print(drawn)
+    if _narrowest(columns, kept) <= console.width:
+        console.print(_table(console, columns, kept, frozenset(right)))
         return
+    indent = " " * (len(columns[0]) - len(columns[0].lstrip()))
+    names = [f"{indent}{column.strip()}" for column in columns]
     for row in kept:
-        pairs(console, zip(columns, row, strict=True))
+        pairs(console, zip(names, row, strict=True))
         console.print()
+
+
+def _narrowest(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> int:
+    """Columns of the narrowest terminal on which a table loses nothing and its last column is no mere strip."""
+    widths: list[int] = [max(_cell(cell).cell_len for cell in column) for column in zip(columns, *rows, strict=True)]
+    return sum(widths[:-1]) + min(widths[-1], NARROWEST_LAST) + GAP * len(columns)
 
 
 def _table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[object]], right: frozenset[str]) -> Table:

@@ -54,6 +54,8 @@ def show_update(console: Console, update: VersionUpdate) -> None:
 def show_comparison(console: Console, comparison: VersionComparison) -> None:
     """Both packages side by side, then what differs, kind by kind."""
     before, after = comparison.before, comparison.after
+    pairs(console, (("before", before.source), ("after", after.source)))
+    line(console, "")
     table(console, ("", "before", "after"), _sides(before, after))
     line(console, "")
     if comparison.is_identical:
@@ -73,7 +75,6 @@ def show_comparison(console: Console, comparison: VersionComparison) -> None:
 
 
 def _sides(before: ComparedPackage, after: ComparedPackage) -> Iterable[tuple[object, ...]]:
-    yield "file", before.source, after.source
     yield "name", before.name, after.name
     yield "version", before.version, after.version
     yield "digest", short(before.digest), short(after.digest)

@@ -37,19 +37,22 @@ def check(path: Path, as_json: bool) -> int:
     exit_codes=(3, 5, 6, 9),
 )
 @click.argument("path", type=PATH, metavar="F")
-@click.option("--major", "step", flag_value="major", help="Incompatible changes: 1.2.3 becomes 2.0.0.")
-@click.option("--minor", "step", flag_value="minor", help="Compatible additions: 1.2.3 becomes 1.3.0.")
-@click.option("--patch", "step", flag_value="patch", help="Compatible fixes: 1.2.3 becomes 1.2.4.")
+@click.option("--major", is_flag=True, help="Incompatible changes: 1.2.3 becomes 2.0.0.")
+@click.option("--minor", is_flag=True, help="Compatible additions: 1.2.3 becomes 1.3.0.")
+@click.option("--patch", is_flag=True, help="Compatible fixes: 1.2.3 becomes 1.2.4.")
 @click.option("--message", metavar="M", help="What changed, for the package's history.")
 @json_option
-def update(path: Path, step: str | None, message: str | None, as_json: bool) -> None:
+def update(path: Path, major: bool, minor: bool, patch: bool, message: str | None, as_json: bool) -> None:
     """Raise a package's version in place, atomically, with a line in its history."""
     from hyperion.domain.version import Step
     from hyperion.usecases.version import update_version
 
-    if step is None:
-        raise click.UsageError("which part to raise is missing: give one of --major, --minor, --patch")
-    answer(update_version(open_host(), path, Step(step), message), as_json, show_update)
+    flags = ((major, Step.MAJOR), (minor, Step.MINOR), (patch, Step.PATCH))
+    steps = [step for given, step in flags if given]
+    if len(steps) != 1:
+        found = " and ".join(f"--{step}" for step in steps) or "none"
+        raise click.UsageError(f"which part to raise: expected one of --major, --minor, --patch, found {found}")
+    answer(update_version(open_host(), path, steps[0], message), as_json, show_update)
 
 
 @version.command(

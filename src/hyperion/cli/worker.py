@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 def main(arguments: Sequence[str]) -> int:
     """Serve one revision until the supervisor says otherwise; returns the exit status."""
+    from hyperion import __version__
     from hyperion.bootstrap import open_worker_parts
     from hyperion.serving.worker import run_worker
 
@@ -19,7 +20,7 @@ def main(arguments: Sequence[str]) -> int:
     control, listener = (_inherited(int(number)) for number in arguments)
     parts = open_worker_parts()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(run_worker(parts.engine, parts.store, control, listener))
+        return runner.run(run_worker(parts.engine, parts.store, control, listener, __version__))
 
 
 def _inherited(descriptor: int) -> socket.socket:

@@ -89,6 +89,8 @@ class Agreement(Document):
     rows: Annotated[int, Field(ge=1)]
     golden_rows: Annotated[int, Field(ge=0)]
     """How many rows came from golden requests; the others were generated."""
+    float_finite: bool
+    """Whether the float model's output was finite in all of these rows: then a NaN is the scheme's doing."""
 
     @property
     def holds(self) -> bool:

@@ -26,6 +26,8 @@ from hyperion.domain.command import (
 )
 from hyperion.errors import ConfigError, ConflictError, HyperionError
 
+REQUEST_S = 60.0
+"""How long a client may be connected before it has said what it wants."""
 LINE_LIMIT = 16 * 1024 * 1024
 """Longest command; a Deploy carries its checklist."""
 
@@ -76,10 +78,10 @@ class ControlServer:
             self._conversations.add(task)
             task.add_done_callback(self._conversations.discard)
         try:
-            while line := await reader.readline():
+            while line := await asyncio.wait_for(reader.readline(), REQUEST_S):
                 await self._answer(line, writer)
-        except (ConnectionError, ValueError, asyncio.CancelledError):
-            return  # the client left, or sent a line beyond all measure; what it asked for goes on
+        except (ConnectionError, TimeoutError, ValueError, asyncio.CancelledError):
+            return  # the client left, was silent, or sent a line beyond all measure; what it asked for goes on
         finally:
             writer.close()
             with contextlib.suppress(ConnectionError):

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import msgspec
 
-from hyperion import __version__
 from hyperion.errors import HyperionError
 from hyperion.ports import Engine, PackageStore, Session, SessionOptions
 from hyperion.serving.application import Application
@@ -43,15 +42,13 @@ from hyperion.serving.protocol import ServedModel
 from hyperion.serving.telemetry import Slot, SlotLabels
 
 BACKLOG = 2048
-OTHER_VERSION = (
-    f"supervisor and worker are of different versions (the worker is hyperion {__version__}): the software was "
-    "replaced while the supervisor ran; end the supervisor with SIGTERM, then start it again with 'hyperion serve'"
-)
 SETTLE_S = 0.02
 """After the listener closed: long enough for connections that were accepted just before to come up."""
 
 
-async def run_worker(engine: Engine, store: PackageStore, control: socket.socket, listener: socket.socket) -> int:
+async def run_worker(
+    engine: Engine, store: PackageStore, control: socket.socket, listener: socket.socket, version: str
+) -> int:
     """Serve until told to leave; returns the process's exit status.
 
     Args:
@@ -59,6 +56,7 @@ async def run_worker(engine: Engine, store: PackageStore, control: socket.socket
         store: Holds the package.
         control: Our end of the supervisor's socket pair.
         listener: The deployment's listening socket, inherited.
+        version: Of this software.
     """
     reader, writer = await asyncio.open_connection(sock=control, limit=LINE_LIMIT)
     line = await reader.readline()
@@ -66,7 +64,11 @@ async def run_worker(engine: Engine, store: PackageStore, control: socket.socket
         return 0  # the supervisor was gone before it said anything
     order = _parse_start(line)
     if order is None:
-        return await _refuse(writer, OTHER_VERSION)
+        reason = (
+            f"supervisor and worker are of different versions (the worker is hyperion {version}): the software was "
+            "replaced while the supervisor ran; end the supervisor with SIGTERM, then start it with 'hyperion serve'"
+        )
+        return await _refuse(writer, reason)
     log = FailureLog(order.deployment, order.revision, order.worker)
     logging.basicConfig(handlers=[LoggingBridge(log)], level=logging.WARNING, force=True)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)

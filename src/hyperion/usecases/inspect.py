@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from hyperion.domain.document import Digest, Document
-from hyperion.domain.manifest import QUANTIZATION, EngineRequirement, Entry, HistoryLine, Layer, Parent
+from hyperion.domain.manifest import EngineRequirement, Entry, HistoryLine, Layer, Parent
 from hyperion.domain.scheme import QuantizationRecord
 from hyperion.domain.tensor import Signature
-from hyperion.errors import ConfigError, MalformedPackageError
-from hyperion.format.package import PackageReader
-from hyperion.format.strict_json import parse_document
+from hyperion.format.quantization_json import read_quantization
 from hyperion.ports import Host
 from hyperion.verification.golden import golden_names
 
@@ -75,18 +73,3 @@ def inspect_package(host: Host, path: Path) -> PackageOverview:
             history=manifest.history,
             annotations=manifest.annotations,
         )
-
-
-def read_quantization(package: PackageReader) -> QuantizationRecord | None:
-    """The package's config/quantization.json; None where it has none.
-
-    Raises:
-        MalformedPackageError: It is not what Hyperion writes (code ``package.quantization``).
-        DigestMismatchError: It was edited.
-    """
-    if QUANTIZATION not in package.manifest.entries:
-        return None
-    try:
-        return parse_document(QuantizationRecord, package.read(QUANTIZATION), f"{package.source}: {QUANTIZATION}")
-    except ConfigError as error:
-        raise MalformedPackageError(error.message, entry=QUANTIZATION, code="package.quantization") from error

@@ -22,12 +22,12 @@ from hyperion.domain.platform import PlatformProfile
 from hyperion.domain.scheme import Agreement, LayerScheme, QuantizationRecord, QuantizeChoice, TargetPlatform
 from hyperion.domain.tensor import Signature
 from hyperion.domain.version import Version
-from hyperion.errors import ConfigError, ConflictError, PackageError
+from hyperion.errors import ConfigError, ConflictError, HostError, PackageError, Problem
 from hyperion.format.archive import ArchiveReader, PendingEntry, write_archive
 from hyperion.format.archive_writer import repack
+from hyperion.format.quantization_json import read_quantization
 from hyperion.format.strict_json import parse_document
 from hyperion.ports import Host, ModelSource, Reporter
-from hyperion.usecases.inspect import read_quantization
 from hyperion.usecases.package_contents import ManifestDraft, open_source, pending_entries
 from hyperion.verification.golden import compare, load_golden_requests
 
@@ -147,7 +147,7 @@ class _Packaging:
             if (value := getattr(options, key)) is not None
         }
         card = source.card.model_copy(update=given)
-        version = str(Version.parse(card.version or DEFAULT_VERSION))
+        version = _version(options, source, card.version or DEFAULT_VERSION)
         for key in ("author", "description", "license"):
             if not getattr(card, key).strip():
                 self._warnings.append(f"no {key}: name it in hyperion.json or with --{key}")
@@ -206,6 +206,16 @@ def normalised_name(text: str) -> str:
     return found or "model"
 
 
+def _version(options: PackageOptions, source: ModelSource, text: str) -> str:
+    """``text`` where it is a version; an error names the place that it stands in."""
+    try:
+        return str(Version.parse(text))
+    except ConfigError as error:
+        place = "--version" if options.version is not None else f"{source.path / 'hyperion.json'}: version"
+        problem = Problem("version", error.message)
+        raise ConfigError(f"{place}: {error.message}", problems=[problem], hint=error.hint, code=error.code) from error
+
+
 def _target(platform: str | None) -> TargetPlatform | None:
     """The target that ``--platform`` names: a profile file, or ``os/architecture``."""
     if platform is None:
@@ -226,6 +236,12 @@ def _target(platform: str | None) -> TargetPlatform | None:
 def _check_output(host: Host, output: Path) -> None:
     """Refuse to touch anything that is there and is no package."""
     if not output.exists() and not output.is_symlink():
+        if not output.parent.is_dir():
+            raise HostError(
+                f"cannot write {output}: there is no folder {output.parent}",
+                hint="make it first",
+                code="host.no_folder",
+            )
         return
     try:
         if output.is_file():

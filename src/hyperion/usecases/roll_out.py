@@ -173,8 +173,15 @@ def roll_out(host: Host, candidate: Candidate, reporter: Reporter) -> DeployResu
     def follow(progress: Progress) -> None:
         reporter.info(f"{progress.stage}: {progress.message}")
 
-    with reporter.stage(f"Roll out {candidate.model} {candidate.version}"):
-        reply = expect_reply(host.control.ask(command, follow), Deployed)
+    try:
+        with reporter.stage(f"Roll out {candidate.model} {candidate.version}"):
+            reply = expect_reply(host.control.ask(command, follow), Deployed)
+    except KeyboardInterrupt:
+        reporter.warn(
+            "what the supervisor was told already goes on without this command: "
+            f"'hyperion history {candidate.deployment}' shows what became of it"
+        )
+        raise
     return candidate.result(
         promoted=reply.promoted,
         aborted=not reply.promoted,

@@ -128,12 +128,12 @@ def _check_golden(caller: _Caller, golden: Sequence[Golden]) -> Finding:
         return Finding(
             check=GOLDEN,
             outcome=Outcome.FAILED,
-            summary=f"{len(faults)} of {len(golden)} golden requests are answered wrongly",
+            summary=f"golden requests answered wrongly: {len(faults)} of {len(golden)}",
             reason="; ".join(faults[:5]),
             measured=len(faults),
             limit=0,
         )
-    summary = f"{len(golden)} golden requests are answered within tolerance"
+    summary = f"golden requests answered within tolerance: {len(golden)} of {len(golden)}"
     return Finding(check=GOLDEN, outcome=Outcome.PASSED, summary=summary, measured=0, limit=0)
 
 

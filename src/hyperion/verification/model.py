@@ -12,6 +12,7 @@ from hyperion.domain.manifest import QUANTIZATION
 from hyperion.domain.scheme import QuantizationRecord
 from hyperion.errors import ConfigError, EngineError, PackageError
 from hyperion.format.package import PackageReader
+from hyperion.format.quantization_json import read_quantization
 from hyperion.format.strict_json import parse_document, parse_json
 from hyperion.ports import Host, InferenceJob, InferenceResult, Reporter, SandboxLimits, Tensors
 from hyperion.verification.golden import Comparison, Golden, compare, is_finite, load_golden_requests
@@ -46,12 +47,14 @@ def check_configs(package: PackageReader) -> Finding:
         return Finding(
             check=CONFIGS,
             outcome=Outcome.FAILED,
-            summary=f"{len(faults)} of {len(entries)} configs are faulty",
+            summary=f"{len(faults)} of {len(entries)} config files are faulty",
             reason="; ".join(fault for _, fault in faults),
             entry=faults[0][0],
             hint="package the model again",
         )
-    return Finding(check=CONFIGS, outcome=Outcome.PASSED, summary=f"{len(entries)} configs are well formed")
+    return Finding(
+        check=CONFIGS, outcome=Outcome.PASSED, summary=f"well-formed config files: {len(entries)} of {len(entries)}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,10 @@ def examine(host: Host, path: Path, package: PackageReader, reporter: Reporter, 
         compared = [_compare(request, result, index) for index, request in enumerate(golden)]
         findings = (_golden_finding(golden, compared), _finite_finding(golden, result))
     else:
-        findings = (_NO_GOLDEN, _generated_finding(result) if requests else _skipped_outputs(why))
+        findings = (
+            _NO_GOLDEN,
+            _generated_finding(result, read_quantization(package)) if requests else _skipped_outputs(why),
+        )
     return Examination((_loaded(result), *findings), result)
 
 
@@ -177,7 +183,7 @@ def _golden_finding(golden: Sequence[Golden], compared: Sequence[Comparison]) ->
         return Finding(
             check=GOLDEN,
             outcome=Outcome.FAILED,
-            summary=f"{len(faults)} of {len(golden)} golden requests are answered wrongly",
+            summary=f"golden requests answered wrongly: {len(faults)} of {len(golden)}",
             reason="; ".join(faults[:5]),
             measured=measured,
             hint="the quantized model differs from the recorded one: try --quantize none, or check the tolerances",
@@ -185,7 +191,7 @@ def _golden_finding(golden: Sequence[Golden], compared: Sequence[Comparison]) ->
     return Finding(
         check=GOLDEN,
         outcome=Outcome.PASSED,
-        summary=f"{len(golden)} golden requests are answered within tolerance",
+        summary=f"golden requests answered within tolerance: {len(golden)} of {len(golden)}",
         measured=measured,
     )
 
@@ -209,17 +215,22 @@ def _finite_finding(golden: Sequence[Golden], result: InferenceResult) -> Findin
     return Finding(check=OUTPUTS, outcome=Outcome.PASSED, summary="outputs are finite where they should be")
 
 
-def _generated_finding(result: InferenceResult) -> Finding:
+def _generated_finding(result: InferenceResult, record: QuantizationRecord | None) -> Finding:
+    """Finite outputs pass; others fail where the float model's were finite, and are worth a look elsewhere."""
     outputs = result.outputs[0]
     if outputs is None:
         return _skipped_outputs(f"the model rejects a generated input: {result.errors[0]}")
     stray = _not_finite(outputs)
     if stray:
+        agreement = None if record is None else record.agreement
+        broken = agreement is not None and agreement.float_finite and agreement.output in stray
         return Finding(
             check=OUTPUTS,
-            outcome=Outcome.WARNED,
+            outcome=Outcome.FAILED if broken else Outcome.WARNED,
             summary=f"a generated input gives NaN or infinity in {', '.join(map(repr, stray))}",
-            reason="whether the float model's outputs are finite for this input is not recorded in the package",
+            reason="the float model's outputs were finite when it was quantized"
+            if broken
+            else "nothing says that the float model's outputs are finite",
             hint="add golden requests: they say which outputs are right",
         )
     return Finding(check=OUTPUTS, outcome=Outcome.PASSED, summary="a generated input gives finite outputs")

@@ -1,0 +1,39 @@
+"""A supervisor that hangs is told from one that is busy: no command waits for the first forever."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+from tests.serving_kit import ledger_events, supervisor
+
+from hyperion.adapters import control_client
+from hyperion.domain.command import Command, Ping, Status, Stop
+from hyperion.errors import HostError
+
+
+@pytest.mark.parametrize("command", [Ping(), Status(), Stop(name=None, actor="tests")], ids=lambda found: found.kind)
+def test_a_supervisor_that_hangs_is_given_up_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
+    monkeypatch.setattr(control_client, "SILENCE_S", 0.3)
+    with supervisor(tmp_path) as running:
+        running.process.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(HostError) as caught:
+                running.client.ask(command)
+        finally:
+            running.process.send_signal(signal.SIGCONT)
+
+    assert caught.value.code == "supervisor.silent"
+    assert "supervisor.lock" in str(caught.value.hint)
+
+
+def test_a_rollout_that_says_nothing_for_long_is_waited_for(
+    packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control_client, "SILENCE_S", 0.05)  # a worker's start takes several times as long
+    with supervisor(tmp_path) as running:
+        assert running.deploy(packages / "v1.hyperion").promoted
+        assert ledger_events(tmp_path)
