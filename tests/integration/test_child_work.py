@@ -62,6 +62,7 @@ def test_answers_lie_beside_the_report_and_requests_are_used_up(package: Path, t
     assert not (tmp_path / answer_file(1)).exists()
     assert not (tmp_path / request_file(0)).exists()
     assert found.after_unload is not None
+    assert found.peak >= max(found.before_load, found.after_load, found.steady)
 
 
 @pytest.mark.parametrize(

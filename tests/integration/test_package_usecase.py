@@ -405,6 +405,18 @@ class TestCard:
             pack(folder, tmp_path / "m.hyperion", version="v1")
 
         assert refusal.value.code == "version.invalid"
+        assert refusal.value.message == "--version: 'v1' is not a semantic version"
+
+    def test_a_version_of_hyperion_json_that_is_not_semantic_is_refused_with_its_place(
+        self, folder: Path, tmp_path: Path
+    ) -> None:
+        (folder / "hyperion.json").write_text('{"version": "1.0"}')
+
+        with pytest.raises(ConfigError) as refusal:
+            pack(folder, tmp_path / "m.hyperion")
+
+        assert refusal.value.message == f"{folder}/hyperion.json: version: '1.0' is not a semantic version"
+        assert [problem.path for problem in refusal.value.problems] == ["version"]
 
     def test_an_unknown_way_to_quantize_is_refused(self, folder: Path, tmp_path: Path) -> None:
         with pytest.raises(ConfigError) as refusal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 from tests.serving_kit import ledger_events, supervisor
 
 from hyperion.adapters import control_client
-from hyperion.domain.command import Command, Ping, Status, Stop
+from hyperion.domain.command import Command, Ping, Reply, Status, Stop
 from hyperion.errors import HostError
+from hyperion.serving import control
+from hyperion.serving.control import ControlServer, Tell
 
 
 @pytest.mark.parametrize("command", [Ping(), Status(), Stop(name=None, actor="tests")], ids=lambda found: found.kind)
@@ -37,3 +40,23 @@ def test_a_rollout_that_says_nothing_for_long_is_waited_for(
     with supervisor(tmp_path) as running:
         assert running.deploy(packages / "v1.hyperion").promoted
         assert ledger_events(tmp_path)
+
+
+def test_a_client_that_says_nothing_does_not_keep_the_supervisor_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "REQUEST_S", 0.1)
+
+    async def never(_command: Command, _tell: Tell) -> Reply:
+        raise AssertionError
+
+    async def talk() -> tuple[bytes, bool]:
+        server = ControlServer(tmp_path / "control.sock", never)
+        await server.start()
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "control.sock")
+        said = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+        await server.stop()
+        return said, server.busy
+
+    assert asyncio.run(talk()) == (b"", False)

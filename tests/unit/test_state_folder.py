@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperion.adapters.state_folder import claim_state
+from hyperion.adapters.state_folder import claim_state, make_private
 from hyperion.errors import HostError
 
 
@@ -18,6 +18,14 @@ def test_a_missing_folder_is_made_private(tmp_path: Path) -> None:
     assert path.is_absolute()
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
     assert claim_state(path) == path
+
+
+def test_the_folders_above_a_private_one_are_private_too(tmp_path: Path) -> None:
+    make_private(tmp_path / "home" / "reports" / "shop")
+    make_private(tmp_path / "home" / "reports" / "shop")
+
+    for folder in ("home", "home/reports", "home/reports/shop"):
+        assert stat.S_IMODE((tmp_path / folder).stat().st_mode) == 0o700
 
 
 def test_a_file_in_its_place_is_refused(tmp_path: Path) -> None:

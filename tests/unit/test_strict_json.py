@@ -92,3 +92,26 @@ def test_long_values_and_long_lists_of_faults_are_cut() -> None:
 
 def test_json_paths_quote_what_is_no_word() -> None:
     assert json_path(("serve", "$schema", 0, "a b")) == 'serve.$schema[0]["a b"]'
+
+
+@pytest.mark.parametrize(
+    ("raw", "hint"),
+    [
+        (b'{"serve": {"hots": "x"}}', "the keys of serve are host, port, insecure"),
+        (b'{"workers": "two"}', None),
+    ],
+)
+def test_an_unknown_key_is_answered_with_the_keys_that_there_are(raw: bytes, hint: str | None) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_document(DeploymentConfig, raw, "deployment.json")
+
+    assert refused.value.hint == hint
+
+
+def test_the_keys_of_a_document_name_what_its_file_names() -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_document(DeploymentConfig, b'{"workrs": 1}', "deployment.json")
+
+    assert refused.value.hint is not None
+    assert refused.value.hint.startswith("the keys are $schema, ")
+    assert "workers" in refused.value.hint

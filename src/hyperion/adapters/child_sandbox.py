@@ -28,6 +28,7 @@ from hyperion.adapters.child_protocol import (
     answer_file,
     request_file,
 )
+from hyperion.adapters.state_folder import make_private
 from hyperion.adapters.tensor_file import load_tensors, save_tensors
 from hyperion.errors import EngineError, HostError, error_from
 from hyperion.ports import Array, InferenceJob, InferenceResult, MemoryFigures, SandboxLimits
@@ -76,7 +77,7 @@ class ChildSandbox:
     @contextmanager
     def _private_folder(self) -> Iterator[Path]:
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self._folder)
             _sweep(self._folder)
             folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=self._folder))
         except OSError as error:

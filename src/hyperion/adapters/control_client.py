@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from hyperion import errors
 from hyperion.adapters.atomic_file import translated
+from hyperion.adapters.state_folder import make_private
 from hyperion.domain.command import PROTOCOL_VERSION, Command, Ping, Pong, Progress, Refused, Reply, parse_reply
 from hyperion.errors import HostError, HyperionError, Problem
 
@@ -54,7 +55,7 @@ def open_control_folder(path: Path) -> None:
     """
     folder = path.parent
     with translated(folder):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder)
         found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise HostError(
@@ -167,7 +168,7 @@ class SupervisorClient:
     def _start(self) -> subprocess.Popen[bytes]:
         """Start a supervisor: own session, no inherited descriptors, output to its log."""
         with translated(self._log):
-            self._log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self._log.parent)
             with self._log.open("ab") as log:
                 self._log.chmod(0o600)
                 return subprocess.Popen(

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from hyperion.adapters.atomic_file import translated
+from hyperion.adapters.state_folder import make_private
 from hyperion.errors import ConflictError
 
 _LONGEST_NOTE = 200
@@ -29,7 +30,7 @@ class SupervisorLock:
             HostError: The file cannot be made.
         """
         with translated(self._path):
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self._path.parent)
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hyperion.adapters.atomic_file import sync_folder, translated
-from hyperion.adapters.state_folder import claim_state
+from hyperion.adapters.state_folder import claim_state, make_private
 from hyperion.domain.digest import digest_of, hex_of, short
 from hyperion.domain.manifest import Entry, Manifest
 from hyperion.errors import DigestMismatchError, HostError, NotFoundError
@@ -170,7 +170,7 @@ class LocalPackageStore:
         """
         claim_state(self._root)
         with translated(self._root):
-            self._blobs.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self._blobs)
             self._temporaries.mkdir(mode=0o700, exist_ok=True)
             if not self._claimed:
                 self._sweep()

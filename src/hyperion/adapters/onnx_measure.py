@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hyperion.adapters.onnx_samples import Samples, collect_samples, rows_of
 from hyperion.adapters.onnx_source import SourceModel
-from hyperion.adapters.onnxruntime_session import make_session, run_session
+from hyperion.adapters.onnxruntime_session import make_session, run_interruptibly
 from hyperion.domain.scheme import Agreement, rounded
 from hyperion.domain.tensor import Signature, TensorSpec
 from hyperion.errors import ModelSourceError
@@ -48,11 +48,11 @@ class FormMeasure:
         self._names = [spec.name for spec in signature.outputs]
         session = self._session(source.model)
         self.samples: Samples = collect_samples(
-            source.model, signature, golden, lambda feeds: run_session(session, self._names, feeds, path)
+            source.model, signature, golden, lambda feeds: run_interruptibly(session, self._names, feeds, path)
         )
         self._scores = _class_scores(source.model, signature, self.samples)
         self._float_golden = {
-            request.name: run_session(session, self._names, request.inputs, path) for request in golden
+            request.name: run_interruptibly(session, self._names, request.inputs, path) for request in golden
         }
         # What the float model does not meet either says nothing about a scheme; packaging warns of it anyway.
         self._binding = tuple(
@@ -87,7 +87,7 @@ class FormMeasure:
         if output is not None:
             classes = self._scores is not None
             for index, (feeds, answer) in enumerate(zip(self.samples.feeds, self.samples.answers, strict=True)):
-                found = run_session(session, [output.name], feeds, self._path)
+                found = run_interruptibly(session, [output.name], feeds, self._path)
                 total += compare_rows(answer[output.name], found[output.name], classes=classes)
                 golden_rows += rows_of(feeds) if index < self.samples.golden else 0
         return Measured(self._agreement(output, total, golden_rows), total.error, self._unmet(session))
@@ -95,7 +95,10 @@ class FormMeasure:
     def golden_answers(self, model: ModelProto) -> dict[str, dict[str, Array]]:
         """What a form answers to the golden requests, by name."""
         session = self._session(model)
-        return {request.name: run_session(session, self._names, request.inputs, self._path) for request in self._golden}
+        return {
+            request.name: run_interruptibly(session, self._names, request.inputs, self._path)
+            for request in self._golden
+        }
 
     def _agreement(self, output: TensorSpec | None, total: Likeness, golden_rows: int) -> Agreement | None:
         if output is None or not total.rows:
@@ -112,7 +115,7 @@ class FormMeasure:
     def _unmet(self, session: InferenceSession) -> dict[str, str]:
         found = {}
         for request in self._binding:
-            answer = run_session(session, self._names, request.inputs, self._path)
+            answer = run_interruptibly(session, self._names, request.inputs, self._path)
             comparison = compare(_as_golden(request), answer)
             if comparison.fault is not None:
                 found[request.name] = comparison.fault

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hyperion.adapters.onnx_architecture import parse_architecture
 from hyperion.adapters.onnx_parts import EXTERNAL
 from hyperion.adapters.onnx_types import is_storable, stored_as, tensor_bytes
-from hyperion.adapters.onnxruntime_session import make_session, run_session
+from hyperion.adapters.onnxruntime_session import make_session, run_interruptibly, run_session
 from hyperion.domain.manifest import ARCHITECTURE, WEIGHTS_FOLDER
 from hyperion.domain.tensor import Signature, TensorSpec
 from hyperion.errors import EngineError, MalformedPackageError
@@ -30,8 +30,11 @@ _DEFAULTS = SessionOptions()
 class OnnxRuntimeSession:
     """One loaded model; names, types and shapes are those of the manifest."""
 
-    def __init__(self, session: InferenceSession, signature: Signature, source: str) -> None:
+    def __init__(
+        self, session: InferenceSession, signature: Signature, source: str, *, interruptible: bool = False
+    ) -> None:
         self._session = session
+        self._run = run_interruptibly if interruptible else run_session
         self._signature = signature
         self._source = source
         self._specs = {spec.name: spec for spec in signature.inputs}
@@ -55,7 +58,7 @@ class OnnxRuntimeSession:
         fault = self._fault(feeds)
         if fault is not None:
             raise EngineError(f"{self._source}: {fault}", code="engine.bad_input")
-        return run_session(self._session, self._names, feeds, self._source)
+        return self._run(self._session, self._names, feeds, self._source)
 
     def _fault(self, feeds: Tensors) -> str | None:
         for name in feeds:
@@ -88,7 +91,8 @@ class OnnxRuntimeEngine:
         folder = _Resolver(package).resolve(model)
         session = make_session(model.SerializeToString(), folder, options, package.source)
         _check_signature(session, package)
-        return OnnxRuntimeSession(session, package.manifest.signature, package.source)
+        signature = package.manifest.signature
+        return OnnxRuntimeSession(session, signature, package.source, interruptible=options.interruptible)
 
     def operators(self) -> frozenset[str]:
         """Those with a CPU kernel, and those that the engine replaces while loading: functions and Constant."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -51,6 +52,24 @@ def run_session(session: InferenceSession, names: list[str], feeds: Tensors, sou
 
     with translated(f"{source}: the engine refused the request", "engine.run_failed"):
         return {name: np.asarray(value) for name, value in zip(names, session.run(names, dict(feeds)), strict=True)}
+
+
+def run_interruptibly(session: InferenceSession, names: list[str], feeds: Tensors, source: str) -> dict[str, Array]:
+    """As run_session, but Ctrl-C and SIGTERM are heard while the engine runs, and end the run at its next node.
+
+    Python hears no signal while its main thread is in the engine; so the run has a thread of its own.
+    """
+    import numpy as np
+    import onnxruntime
+
+    run_options = onnxruntime.RunOptions()
+    with translated(f"{source}: the engine refused the request", "engine.run_failed"), ThreadPoolExecutor(1) as pool:
+        run = pool.submit(session.run, names, dict(feeds), run_options)
+        try:
+            return {name: np.asarray(value) for name, value in zip(names, run.result(), strict=True)}
+        except BaseException:
+            run_options.terminate = True
+            raise
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import itertools
 from datetime import UTC
 from pathlib import Path
 
+from hyperion.adapters.state_folder import make_private
 from hyperion.domain.finding import Report
 from hyperion.errors import ConfigError, HostError
 from hyperion.format.strict_json import parse_document
@@ -22,7 +23,7 @@ class LocalReportStore:
     def save(self, deployment: str, report: Report) -> Path:
         folder = self._root / deployment
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(folder)
         except OSError as error:
             raise HostError(
                 f"the folder of reports {folder} cannot be made: {error.strerror}",

@@ -21,8 +21,24 @@ def claim_state(path: Path) -> Path:
     """
     path = path.absolute()
     with translated(path):
-        path.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+        make_private(path)
     return require_own(path)
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for this user alone.
+
+    ``Path.mkdir`` gives its mode to the last folder only: whoever made the first file of a state folder several
+    levels down would leave the state folder itself open to everybody.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    missing = [folder]
+    while not missing[-1].parent.exists():
+        missing.append(missing[-1].parent)
+    for place in reversed(missing):
+        place.mkdir(mode=_PRIVATE, exist_ok=True)
 
 
 def require_own(path: Path) -> Path:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from hyperion.adapters.state_folder import make_private
 from hyperion.errors import HostError
 from hyperion.ports import WorkerProcess
 
@@ -54,7 +55,7 @@ class ExecutedWorkers:
 
     def _open_log(self, deployment: str, revision: int) -> int:
         folder = self._state / "logs" / deployment
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         return os.open(folder / f"r{revision}.jsonl", flags, 0o600)
 

@@ -65,15 +65,31 @@ def parse_document(model: type[Model], raw: bytes, source: str, *, limit: int = 
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:
-        problems = [_problem(details, tree) for details in error.errors(include_url=False)]
-        raise faulty_document(source, problems) from error
+        faults = error.errors(include_url=False)
+        problems = [_problem(details, tree) for details in faults]
+        raise faulty_document(source, problems, hint=_known_keys(model, faults)) from error
 
 
-def faulty_document(source: str, problems: list[Problem]) -> ConfigError:
+def faulty_document(source: str, problems: list[Problem], *, hint: str | None = None) -> ConfigError:
     """The error for a document with these faults; its message names the first ten."""
     shown = "; ".join(str(problem) for problem in problems[:_SHOWN_PROBLEMS])
     more = f"; and {len(problems) - _SHOWN_PROBLEMS} more" if len(problems) > _SHOWN_PROBLEMS else ""
-    return ConfigError(f"{source}: {shown}{more}", problems=problems)
+    return ConfigError(f"{source}: {shown}{more}", problems=problems, hint=hint)
+
+
+def _known_keys(model: type[BaseModel], faults: list[ErrorDetails]) -> str | None:
+    """The keys that there are where the first unknown one stands; None where all keys are known."""
+    place = next((fault["loc"][:-1] for fault in faults if fault["type"] == "extra_forbidden"), None)
+    if place is None:
+        return None
+    found: type[BaseModel] = model
+    for part in place:
+        field = found.model_fields.get(str(part))
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return None
+        found = field.annotation
+    keys = ", ".join(field.alias or name for name, field in found.model_fields.items())
+    return f"the keys{f' of {json_path(place)}' if place else ''} are {keys}"
 
 
 def json_path(parts: tuple[str | int, ...]) -> str:

@@ -19,6 +19,8 @@ class SessionOptions:
     """How a session is made; nothing of it ever comes from a package."""
 
     threads: int = 1
+    interruptible: bool = False
+    """Whether Ctrl-C ends a run; it costs each run a thread, so it is for commands that people wait for."""
 
 
 class Session(Protocol):

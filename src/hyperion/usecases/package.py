@@ -27,7 +27,7 @@ from hyperion.format.archive import ArchiveReader, PendingEntry, write_archive
 from hyperion.format.archive_writer import repack
 from hyperion.format.quantization_json import read_quantization
 from hyperion.format.strict_json import parse_document
-from hyperion.ports import Host, ModelSource, Reporter
+from hyperion.ports import Host, ModelSource, Reporter, SessionOptions
 from hyperion.usecases.package_contents import ManifestDraft, open_source, pending_entries
 from hyperion.verification.golden import compare, load_golden_requests
 
@@ -192,7 +192,7 @@ class _Packaging:
         path = Path(f"/proc/self/fd/{stream.fileno()}")  # the temporary's name is the writer's own business
         with path.open("rb") as written:
             package = ArchiveReader(written, str(self._options.output), path)
-            session = self._host.engine.load(package)
+            session = self._host.engine.load(package, SessionOptions(interruptible=True))
             for golden in load_golden_requests(package):
                 comparison = compare(golden, session.run(golden.inputs))
                 if comparison.fault is not None:

@@ -176,7 +176,7 @@ def roll_out(host: Host, candidate: Candidate, reporter: Reporter) -> DeployResu
     try:
         with reporter.stage(f"Roll out {candidate.model} {candidate.version}"):
             reply = expect_reply(host.control.ask(command, follow), Deployed)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # Ctrl-C, SIGTERM
         reporter.warn(
             "what the supervisor was told already goes on without this command: "
             f"'hyperion history {candidate.deployment}' shows what became of it"
