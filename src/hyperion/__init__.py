@@ -117,12 +117,13 @@ def open_package(path: str | PathLike[str]) -> PackageReader:
     return LocalPackages().open(Path(path))
 
 
-def load_model(path: str | PathLike[str], threads: int = 1) -> LoadedModel:
+def load_model(path: str | PathLike[str], threads: int = 1, *, check: bool = True) -> LoadedModel:
     """Load a package for inference in this process; weights are mapped from where they lie.
 
     Args:
         path: A package file or directory, which must stay there while the model is in use.
         threads: Of the engine, for one request.
+        check: Whether to check every entry's digest first; pass False for a package that you verified before.
 
     Raises:
         HyperionError: It is no package, a broken one, or the engine refuses it.
@@ -133,7 +134,7 @@ def load_model(path: str | PathLike[str], threads: int = 1) -> LoadedModel:
     from hyperion.adapters.package_files import LocalPackages
     from hyperion.usecases.load import load_model as load
 
-    return load(LocalPackages(), OnnxRuntimeEngine(), Path(path), threads)
+    return load(LocalPackages(), OnnxRuntimeEngine(), Path(path), threads, check=check)
 
 
 def verify(

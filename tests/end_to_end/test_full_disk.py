@@ -27,7 +27,7 @@ def test_packaging_and_extracting_onto_a_full_disk_leave_nothing(workspace: Shel
         for said in (packaging, extracting):
             assert "host.no_space" in said
             assert str(small) in said
-            assert "found:    1048576" in said
+            assert " bytes needed, 1048576 free" in said
         assert list(small.iterdir()) == []
 
 

@@ -42,6 +42,7 @@ class FakeControl:
         abort_reason: Why the next rollouts abort; None lets them be promoted.
         goes_away: Whether it ends between a ping and the next question.
         asked: Every command that reached it.
+        workers_start: Whether the active revisions take traffic.
         figures: What it answers to Stats, by deployment.
     """
 
@@ -53,6 +54,7 @@ class FakeControl:
         self.running = False
         self.abort_reason: str | None = None
         self.goes_away = False
+        self.workers_start = True
         self.asked: list[Command] = []
         self.figures: dict[str, ServingFigures] = {}
 
@@ -141,7 +143,7 @@ class FakeControl:
         return DeploymentStatus(
             deployment=deployment,
             active=active,
-            serving=active is not None,
+            serving=active is not None and self.workers_start,
             updating=False,
             url=None if active is None else self._url(active),
             workers=(),

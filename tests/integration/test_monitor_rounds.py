@@ -263,6 +263,13 @@ class TestErrors:
         assert [line["cause"] for line in lines] == ["stderr", "timeout", "timeout"]
         assert {line["format"] for line in lines} == {"hyperion.error"}
 
+    def test_a_log_without_errors_is_there_and_empty(self, host: Host, package: Path, tmp_path: Path) -> None:
+        activate(host, package)
+
+        list(error_rounds(host, package, None, 5, reporter=QUIET, log=tmp_path / "errors.log", count=1))
+
+        assert (tmp_path / "errors.log").read_bytes() == b""
+
     def test_a_log_that_is_not_ours_is_not_touched(self, failing: Host, package: Path, tmp_path: Path) -> None:
         (tmp_path / "syslog").write_text("Jan 1 kernel: hello\n")
 

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.fakes.reporter import CollectingReporter
 from tests.models import expected, inputs, mlp, write_model_dir
+from tests.packaging import packaging_host
 
 import hyperion
+from hyperion.usecases.extract import extract_model
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +50,21 @@ def test_opening_and_verifying(tmp_path: Path) -> None:
     assert (report.kind, compatibility.kind) == ("model", "compatibility")
     with pytest.raises(TypeError):
         hyperion.verify(tmp_path / "m.hyperion", dataset=tmp_path, platform="linux/amd64")
+
+
+def test_a_damaged_package_is_refused_unless_its_digests_are_known_already(tmp_path: Path) -> None:
+    hyperion.package(write_model_dir(tmp_path / "d"), tmp_path / "m.hyperion", quantize="none")
+    extract_model(packaging_host(tmp_path), tmp_path / "m.hyperion", tmp_path / "tree", CollectingReporter())
+    weights = tmp_path / "tree" / "weights" / "layer0.weights"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+
+    with pytest.raises(hyperion.HyperionError) as refused:
+        hyperion.load_model(tmp_path / "tree")
+
+    assert (refused.value.code, refused.value.entry) == ("package.digest_mismatch", "weights/layer0.weights")
+    assert hyperion.load_model(tmp_path / "tree", check=False).inputs[0].name == "x"
 
 
 def test_errors_are_typed(tmp_path: Path) -> None:

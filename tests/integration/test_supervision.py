@@ -133,7 +133,7 @@ def test_serve_without_foreground_starts_one_in_the_background(tmp_path: Path) -
             [sys.executable, "-m", "hyperion", "serve", "--json"],
             env=os.environ | {"HYPERION_HOME": str(tmp_path)}, capture_output=True, timeout=30, check=True,
         )  # fmt: skip
-        return int(json.loads(found.stdout)["pid"])
+        return int(json.loads(found.stdout)["supervisor"]["pid"])
 
     pid = serve()
     assert serve() == pid

@@ -19,6 +19,14 @@ BROKEN = DigestMismatchError(
 )
 
 
+def test_what_the_message_says_already_is_not_said_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    failure.report(
+        DigestMismatchError("expected sha256:aa, found sha256:bb", expected="sha256:aa", actual="sha256:bb"), []
+    )
+
+    assert capsys.readouterr().err.count("sha256:aa") == 1
+
+
 def test_an_error_says_what_where_expected_found_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     code = failure.report(BROKEN, ["deploy", "model"])
 

@@ -57,6 +57,7 @@ def test_a_rollback_to_what_is_active_already_is_made_and_recorded_too(stage: St
     assert (result.promoted, result.unchanged) == (True, False)
     assert result.revision is not None
     assert result.revision.number == 4
+    assert stage.reporter.warnings == ["revision 3 serves this very package; it is proven and started anew"]
 
 
 def test_a_stopped_deployment_is_rolled_back_too(stage: Stage) -> None:

@@ -75,7 +75,7 @@ def _lines(details: dict[str, object]) -> Iterator[str]:
         if problem["message"] not in str(details["message"]):  # a message names only the first of many
             yield f"  - {clean(problem['path'] or '(document)')}: {clean(problem['message'])}"
     for key, word in (("entry", "entry"), ("expected", "expected"), ("actual", "found")):
-        if key in details:
+        if key in details and (key == "entry" or str(_told(details[key])) not in str(details["message"])):
             yield f"  {word + ':':<10}{clean(_told(details[key]))}"
     if "hint" in details:
         yield f"hint: {clean(details['hint'], keep_newlines=True)}"

@@ -38,6 +38,8 @@ def logs(name: str, follow: bool, as_json: bool) -> None:
         while True:
             lines, cursor = read_logs(host, name, cursor)
             emit("".join(map(form, lines)))
+            if not (lines or follow):
+                click.echo(f"nothing was written for {name} yet", err=True)
             if not follow:
                 break
             host.clock.sleep(POLL_S)

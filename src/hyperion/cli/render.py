@@ -111,16 +111,23 @@ def block(console: Console, text: str) -> None:
 
 
 def pairs(console: Console, rows: Iterable[tuple[str, object]]) -> None:
-    """Names and values in two columns; a row without a value is left out."""
-    from rich.table import Table
+    """Names and values in two columns; a row without a value is left out.
 
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True, style="dim")
-    grid.add_column(overflow="fold")
-    for name, value in rows:
-        if value not in (None, "", ()):
-            grid.add_row(_cell(name), _cell(value))
-    console.print(grid)
+    A long text wraps within its column; a word that is too long for it, such as a digest, is left in one piece, so
+    that it can be copied.
+    """
+    from rich.text import Text
+
+    shown = [(_cell(name), _cell(value)) for name, value in rows if value not in (None, "", ())]
+    indent = max((name.cell_len for name, _ in shown), default=0) + 2
+    for name, value in shown:
+        name.stylize("dim")
+        name.pad_right(indent - name.cell_len)
+        width = max(console.width - indent, NARROWEST_LAST)
+        pieces = value.wrap(console, width) if " " in value.plain else [value]
+        for index, piece in enumerate(pieces):
+            piece.rstrip()
+            console.print(Text.assemble(name if index == 0 else " " * indent, piece), soft_wrap=True)
 
 
 def table(

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
 
 import click
 
 from hyperion.cli.command import Command, json_option
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from hyperion.domain.command import Pong
+from hyperion.cli.exit_codes import HOST
 
 
 @click.command(
@@ -28,19 +23,21 @@ def serve(foreground: bool, detached: bool, as_json: bool) -> None:
     """Run the supervisor: it serves every deployment that the ledger desires.
 
     'hyperion deploy model' starts one by itself; this command brings all deployments back after a restart of the
-    machine. SIGTERM drains the workers and leaves the deployments desired, so that the next start serves them again.
+    machine, waits for them and shows them; its exit code is 9 where one does not serve. SIGTERM drains the workers
+    and leaves the deployments desired, so that the next start serves them again.
     """
     if foreground:
         _run(detached=detached)
         return
     from hyperion.bootstrap import open_host
+    from hyperion.cli.progress import make_reporter
     from hyperion.cli.render import answer
+    from hyperion.cli.render_deployment import show_status
+    from hyperion.usecases.serve import all_served, bring_back
 
-    answer(open_host().control.ensure_running(), as_json, _show)
-
-
-def _show(console: Console, pong: Pong) -> None:
-    console.print(f"the supervisor runs, pid {pong.pid}")
+    status = bring_back(open_host(), make_reporter(as_json=as_json))
+    answer(status, as_json, show_status)
+    raise SystemExit(0 if all_served(status) else HOST)
 
 
 def _run(*, detached: bool) -> None:

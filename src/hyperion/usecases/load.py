@@ -6,6 +6,8 @@ from pathlib import Path
 
 from hyperion.domain.manifest import Manifest
 from hyperion.domain.tensor import TensorSpec
+from hyperion.format.block_pump import BlockPump
+from hyperion.format.verified import pump_entry
 from hyperion.ports import Array, Engine, PackageOpener, Session, SessionOptions, Tensors
 
 
@@ -44,14 +46,28 @@ class LoadedModel:
         return f"<LoadedModel {self.manifest.name} {self.manifest.version} {self.digest[:19]}>"
 
 
-def load_model(packages: PackageOpener, engine: Engine, path: Path, threads: int = 1) -> LoadedModel:
+def load_model(
+    packages: PackageOpener, engine: Engine, path: Path, threads: int = 1, *, check: bool = True
+) -> LoadedModel:
     """Load a package file or directory in place; it must stay where it is while the model is in use.
+
+    Args:
+        packages: Opens it.
+        engine: Loads it.
+        path: A package file or directory.
+        threads: Of the engine, for one request.
+        check: Whether to check every entry's digest first, at the speed of sha256.
 
     Raises:
         NotFoundError: Nothing is there.
+        DigestMismatchError: An entry is damaged or was edited.
         PackageError: It is no package, or a broken one.
         EngineError: The engine refuses the model.
     """
     with packages.open(path) as package:
+        if check:
+            with BlockPump() as pump:
+                for name in package.names():
+                    pump_entry(package, name, pump)
         session = engine.load(package, SessionOptions(threads=threads))
         return LoadedModel(session, package.manifest, package.digest)

@@ -61,7 +61,7 @@ def error_rounds(
         if done:
             host.clock.sleep(interval_s)
         errors, cursor = _new_errors(host, deployment, cursor)
-        if log is not None and errors:
+        if log is not None and (errors or not log.exists()):  # an empty log says: watched, and nothing failed
             _append(log, errors)
         now = host.clock.monotonic()
         yield ErrorRound(

@@ -54,6 +54,8 @@ def rollback_model(host: Host, backup: Path, reason: str, reporter: Reporter) ->
     host.reports.save(candidate.deployment, candidate.checklist)
     if not candidate.decision.allowed:
         return candidate.result()
+    if candidate.active is not None and candidate.active.digest == candidate.digest:
+        reporter.warn(f"revision {candidate.active.number} serves this very package; it is proven and started anew")
     return roll_out(host, candidate, reporter)
 
 
