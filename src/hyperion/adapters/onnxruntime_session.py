@@ -36,6 +36,8 @@ def make_session(model: bytes, folder: Path | None, options: SessionOptions, sou
     settings.log_severity_level = _QUIET
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     settings.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    if not options.prepacking:
+        settings.add_session_config_entry("session.disable_prepacking", "1")
     if folder is not None:
         settings.add_session_config_entry(_FOLDER_KEY, str(folder))
     with translated(f"{source}: the engine cannot load the model", "engine.load_failed"):

@@ -19,6 +19,9 @@ class SessionOptions:
     """How a session is made; nothing of it ever comes from a package."""
 
     threads: int = 1
+    prepacking: bool = True
+    """Whether the engine may copy the weights into a form that its kernels like better. Without, a float model loads
+    in place at once and runs somewhat slower; 4-bit kernels need it."""
     interruptible: bool = False
     """Whether Ctrl-C ends a run; it costs each run a thread, so it is for commands that people wait for."""
 
