@@ -131,7 +131,10 @@ def cli_page() -> str:
     """Every command with its options, examples and exit codes."""
     lines = [GENERATED + "# Command line", "", inspect.cleandoc(root.help or ""), "", "## Exit codes", ""]
     lines += ["| Code | Meaning |", "|---|---|", *(f"| {code} | {text} |" for code, text in MEANINGS.items()), ""]
-    lines += ["A command that is interrupted by Ctrl-C ends with 130, a `monitor` with 0.", ""]
+    lines += [
+        "A command that is interrupted by Ctrl-C ends with 130, a `monitor` with 0. As shells have it, SIGTERM ends a"
+    ]
+    lines += ["command with 143, and a reader that goes away, such as `head`, with 141 (a `monitor` with 0).", ""]
     for path, command in sorted(_leaves(root, ())):
         lines += _command_section(path, command)
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from hyperion.adapters.model_directory import ModelDirectories
+from hyperion.adapters.onnx_architecture import parse_architecture
 from hyperion.adapters.onnx_graph import OnnxGraphs
 from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
 from hyperion.adapters.package_files import LocalPackages
+from hyperion.domain.manifest import ARCHITECTURE
 from hyperion.ports import Array, Host
+from hyperion.quantization.graph import all_graphs
 from hyperion.usecases.load import LoadedModel, load_model
 from hyperion.usecases.package import PackageOptions, PackageSummary, package_model
 from tests.fakes.reporter import CollectingReporter
@@ -33,6 +37,17 @@ def pack(folder: Path, output: Path, quantize: str = "auto", **options: Any) -> 
 
 def load(path: Path) -> LoadedModel:
     return load_model(LocalPackages(), OnnxRuntimeEngine(), path)
+
+
+def operators(path: Path) -> Counter[str]:
+    """Operators of a package, inner graphs included."""
+    with LocalPackages().open(path) as package:
+        model = parse_architecture(package.read(ARCHITECTURE), str(path))
+    return Counter(node.op_type for _, graph in all_graphs(model.graph) for node in graph.node)
+
+
+def relative_error(expected: np.ndarray, found: np.ndarray) -> float:
+    return float(np.linalg.norm(expected - found) / np.linalg.norm(expected))
 
 
 def answers(model: onnx.ModelProto | Path, feeds: dict[str, Array]) -> dict[str, Array]:

@@ -67,10 +67,13 @@ def test_a_deployments_name_outside_the_convention_is_refused(tmp_path: Path, wo
     assert "name" in said
 
 
-def test_a_model_that_claims_hostile_names_inside_is_shown_harmlessly(workspace: Shell, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("other", "code"), [(f"{EVIL}2", 0), (EVIL, 9)], ids=["packaged", "refused for its names"])
+def test_a_model_that_claims_hostile_names_inside_is_shown_harmlessly(
+    workspace: Shell, tmp_path: Path, other: str, code: int
+) -> None:
     source = write_model_dir(tmp_path / "source", golden=False)
     model = mlp()
-    model.graph.node[0].name = model.graph.node[2].name = EVIL
+    model.graph.node[0].name, model.graph.node[2].name = EVIL, other
     model.graph.doc_string = model.producer_name = EVIL
     onnx.save(model, source / "model.onnx")
 
@@ -78,7 +81,8 @@ def test_a_model_that_claims_hostile_names_inside_is_shown_harmlessly(workspace:
 
     is_inert(done.stdout + done.stderr)
     assert "Traceback" not in done.stderr
-    if done.returncode == 0:
+    assert done.returncode == code, done.stderr
+    if code == 0:
         is_inert(workspace.ok("inspect", tmp_path / "m.hyperion"))
 
 

@@ -14,7 +14,9 @@ from onnx import numpy_helper
 from tests.models import expected, inputs, mlp, write_model_dir
 from tests.packaging import load, model_of, pack, tensor, weight, write_model
 
+from hyperion.adapters.package_files import LocalPackages
 from hyperion.errors import ConfigError, HyperionError, ModelSourceError, NotFoundError
+from hyperion.verification.golden import load_golden
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 3\n"
 
@@ -271,6 +273,9 @@ class TestGoldenRequests:
         np.savez(folder / "golden" / "sample.npz", x=inputs().astype(np.float64))
 
         pack(folder, folder.parent / "m.hyperion", "none")
+
+        with LocalPackages().open(folder.parent / "m.hyperion") as package:
+            assert load_golden(package, "sample").inputs["x"].dtype == np.float32
 
     def test_foreign_byte_order_is_turned(self, folder: Path) -> None:
         x = inputs()

@@ -1,4 +1,4 @@
-"""``verify model``, ``performance``, ``memory`` and ``compatibility`` on real packages, in real children."""
+"""``verify model``, ``performance`` and ``memory`` on real packages, in real children."""
 
 from __future__ import annotations
 
@@ -20,15 +20,12 @@ from tests.packages import entries, write_package
 from hyperion.adapters.package_files import LocalPackages
 from hyperion.domain.config import MemoryConfig
 from hyperion.domain.finding import Finding, Outcome, Report
-from hyperion.domain.platform import PlatformProfile
-from hyperion.errors import ConfigError, ConflictError, EngineError, NotFoundError
+from hyperion.errors import ConfigError, EngineError, NotFoundError
 from hyperion.format.archive import PendingEntry, write_archive
 from hyperion.format.package import PackageReader
 from hyperion.format.weights import read_header
 from hyperion.ports import Host, InferenceJob, InferenceResult, SandboxLimits
-from hyperion.usecases.probe import probe_platform
 from hyperion.usecases.verify import (
-    verify_compatibility,
     verify_integrity,
     verify_memory,
     verify_model,
@@ -351,61 +348,3 @@ class TestMemory:
         assert finding(memory, "memory.run").outcome is Outcome.FAILED
         assert finding(speed, "performance.run").outcome is Outcome.FAILED
         assert (memory.figures, speed.figures) == ({}, {})
-
-
-class TestCompatibility:
-    def test_this_machines_own_profile_is_compatible(self, host: Host, package: Path, tmp_path: Path) -> None:
-        probe_platform(host, tmp_path / "target_platform")
-
-        report = verify_compatibility(host, package, str(tmp_path / "target_platform"))
-
-        assert report.ok
-        assert {found.outcome for found in report.findings} == {Outcome.PASSED}
-
-    def test_a_platform_name_is_enough_for_a_first_answer(self, host: Host, package: Path) -> None:
-        assert verify_compatibility(host, package, "linux/arm64").ok
-        assert not verify_compatibility(host, package, "windows/amd64").ok
-
-    def test_a_target_without_the_operators_fails(self, host: Host, package: Path, tmp_path: Path) -> None:
-        profile = PlatformProfile(os="linux", architecture="amd64", operators=("ai.onnx::Relu",))
-        (tmp_path / "target").write_text(profile.model_dump_json())
-
-        report = verify_compatibility(host, package, str(tmp_path / "target"))
-
-        assert finding(report, "compatibility.operators").outcome is Outcome.FAILED
-
-    def test_what_is_neither_name_nor_file_is_not_found(self, host: Host, package: Path) -> None:
-        with pytest.raises(NotFoundError) as caught:
-            verify_compatibility(host, package, "target_platform")
-        assert caught.value.code == "platform.unknown"
-
-    def test_a_file_that_is_no_profile_says_what_is_wrong_with_it(
-        self, host: Host, package: Path, tmp_path: Path
-    ) -> None:
-        (tmp_path / "target").write_text('{"os": "linux", "architecture": 5, "cpu": 1}')
-
-        with pytest.raises(ConfigError) as caught:
-            verify_compatibility(host, package, str(tmp_path / "target"))
-
-        assert {problem.path for problem in caught.value.problems} == {"architecture", "cpu"}
-
-    def test_a_broken_package_is_a_failed_finding(self, host: Host, tmp_path: Path) -> None:
-        (tmp_path / "x.hyperion").write_bytes(b"nothing")
-
-        assert not verify_compatibility(host, tmp_path / "x.hyperion", "linux/amd64").ok
-
-
-class TestProbe:
-    def test_a_profile_replaces_an_older_one(self, host: Host, tmp_path: Path) -> None:
-        probe_platform(host, tmp_path / "p.json")
-        profile = probe_platform(host, tmp_path / "p.json")
-
-        assert PlatformProfile.model_validate_json((tmp_path / "p.json").read_bytes()) == profile
-
-    def test_a_file_that_is_no_profile_is_not_touched(self, host: Host, tmp_path: Path) -> None:
-        (tmp_path / "thesis.txt").write_text("years of work")
-
-        with pytest.raises(ConflictError):
-            probe_platform(host, tmp_path / "thesis.txt")
-
-        assert (tmp_path / "thesis.txt").read_text() == "years of work"

@@ -20,6 +20,7 @@ _FOLDER_KEY = "session.model_external_initializers_file_folder_path"
 _SOURCE_PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ ")
 _QUIET = 4
 """Log only what is fatal: everything else comes as an exception."""
+_LOAD_HINT = "onnx.checker says whether the model is valid, 'hyperion platform probe' what this engine can run"
 
 
 def make_session(model: bytes, folder: Path | None, options: SessionOptions, source: str) -> InferenceSession:
@@ -40,7 +41,7 @@ def make_session(model: bytes, folder: Path | None, options: SessionOptions, sou
         settings.add_session_config_entry("session.disable_prepacking", "1")
     if folder is not None:
         settings.add_session_config_entry(_FOLDER_KEY, str(folder))
-    with translated(f"{source}: the engine cannot load the model", "engine.load_failed"):
+    with translated(f"{source}: the engine cannot load the model", "engine.load_failed", _LOAD_HINT):
         return onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
 
 
@@ -75,12 +76,12 @@ def run_interruptibly(session: InferenceSession, names: list[str], feeds: Tensor
 
 
 @contextmanager
-def translated(message: str, code: str) -> Iterator[None]:
+def translated(message: str, code: str, hint: str | None = None) -> Iterator[None]:
     """Turn what the engine raises into EngineError."""
     try:
         yield
     except _engine_exceptions() as error:
-        raise EngineError(f"{message}: {_plain(error)}", code=code) from error
+        raise EngineError(f"{message}: {_plain(error)}", code=code, hint=hint) from error
 
 
 @cache

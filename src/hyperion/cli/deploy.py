@@ -62,7 +62,7 @@ def backup_model(name: str, output: Path, as_json: bool) -> None:
         "hyperion deploy model --input model.hyperion --config deployment.json",
         "hyperion deploy model --input model.hyperion --dry-run",
     ),
-    exit_codes=(1, 3, 4, 5, 6, 7, 9),
+    exit_codes=(1, 3, 5, 6, 7, 9),
 )
 @click.option("--input", "path", type=PATH, required=True, metavar="F", help="The package.")
 @click.option("--config", "config_path", type=PATH, metavar="FILE", help="deployment.json: name, port, workers, …")

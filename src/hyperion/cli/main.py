@@ -14,7 +14,7 @@ from typing import Any
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line; returns its exit code and never raises."""
+    """Run one command line; returns its exit code. Only SystemExit gets out: of ``serve``, and of SIGTERM."""
     try:
         from hyperion.cli.root import root
 
@@ -24,6 +24,10 @@ def run(arguments: Sequence[str]) -> int:
         return _interrupted()
     except BrokenPipeError:
         return _abandoned()
+    except SystemExit as end:
+        if end.code == 1:  # click's own word for a closed pipe, which it keeps to itself; 1 is the answer no here
+            return _abandoned()
+        raise
     except Exception as error:  # noqa: BLE001  (the process edge)
         from hyperion.cli import failure
 

@@ -34,7 +34,6 @@ class AccuracyMeter:
     def __init__(self, signature: Signature, *, labels_are_text: bool) -> None:
         self._signature = signature
         self._names = signature.labels
-        self._labels_are_text = labels_are_text
         self._output = _chosen_output(signature, labels_are_text=labels_are_text)
         self._true: list[Class] = []
         self._answered: list[Class] = []
