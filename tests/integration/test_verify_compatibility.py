@@ -9,7 +9,7 @@ from tests.fakes.checks_host import checks_host, packaged
 
 from hyperion.domain.finding import Outcome
 from hyperion.domain.platform import PlatformProfile
-from hyperion.errors import ConfigError, ConflictError, NotFoundError
+from hyperion.errors import ConfigError, ConflictError
 from hyperion.ports import Host
 from hyperion.usecases.probe import probe_platform
 from hyperion.usecases.verify import verify_compatibility
@@ -48,8 +48,8 @@ class TestCompatibility:
         outcomes = {finding.check: finding.outcome for finding in report.findings}
         assert outcomes["compatibility.operators"] is Outcome.FAILED
 
-    def test_what_is_neither_name_nor_file_is_not_found(self, host: Host, package: Path) -> None:
-        with pytest.raises(NotFoundError) as caught:
+    def test_what_is_neither_a_name_nor_a_file_is_refused(self, host: Host, package: Path) -> None:
+        with pytest.raises(ConfigError) as caught:
             verify_compatibility(host, package, "target_platform")
         assert caught.value.code == "platform.unknown"
 

@@ -230,7 +230,7 @@ def _target(platform: str | None) -> TargetPlatform | None:
     if re.fullmatch(r"[a-z0-9]+/[a-z0-9]+(\+[A-Za-z0-9_-]+)*", platform) is None:
         raise ConfigError(
             f"{platform!r} is neither a platform such as linux/amd64 nor a platform profile",
-            hint="write os/architecture, or run `hyperion platform probe` on the target and name its file",
+            hint="write os/architecture, or run 'hyperion platform probe' on the target and name its file",
             code="platform.unknown",
         )
     return TargetPlatform.parse(platform)

@@ -87,7 +87,8 @@ def verify_compatibility(host: Host, path: Path, platform: str) -> Report:
         platform: ``linux/amd64`` or the like, or a file that ``hyperion platform probe`` wrote.
 
     Raises:
-        NotFoundError: There is no package, or ``platform`` is neither a name nor a file (``platform.unknown``).
+        NotFoundError: There is no package.
+        ConfigError: ``platform`` is neither a name nor a profile (``platform.unknown``).
         ConfigError: The file is no platform profile.
     """
     profile = _profile(platform)
@@ -189,9 +190,9 @@ def _profile(platform: str) -> PlatformProfile:
         return load_config(PlatformProfile, path)
     named = parse_platform(platform)
     if named is None:
-        raise NotFoundError(
-            f"{platform!r} is neither a platform such as linux/amd64 nor a profile file",
-            hint="write a profile with 'hyperion platform probe' on the target",
+        raise ConfigError(
+            f"{platform!r} is neither a platform such as linux/amd64 nor a platform profile",
+            hint="write os/architecture, or run 'hyperion platform probe' on the target and name its file",
             code="platform.unknown",
         )
     return named
