@@ -86,7 +86,8 @@ def empty_ledger() -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    _check_schema(connection, path)
+    with _snapshot(connection):  # another process may be making the schema at this moment
+        _check_schema(connection, path)
     _use_write_ahead_log(connection)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
@@ -140,6 +141,16 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
 def _pragma(connection: sqlite3.Connection, name: str) -> int:
     with closing(connection.execute(f"PRAGMA {name}")) as rows:
         return int(rows.fetchone()[0])
+
+
+@contextmanager
+def _snapshot(connection: sqlite3.Connection) -> Iterator[None]:
+    """All reads of the block see the file at one moment."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
 
 
 @contextmanager
