@@ -55,7 +55,7 @@ def manifest(
         for index, entry in enumerate(sorted(entry for entry in written if entry.startswith("weights/")))
     ]
     return Manifest(
-        format_version=0, name=name, version=version, signature=signature, engine=ENGINE, layers=tuple(layers),
+        format_version=1, name=name, version=version, signature=signature, engine=ENGINE, layers=tuple(layers),
         entries=dict(written), history=history, **fields,  # type: ignore[arg-type]
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ from tests.packages import entries, manifest, package_bytes, write_directory, wr
 from hyperion.domain.digest import digest_of
 from hyperion.domain.manifest import Entry
 from hyperion.errors import DigestMismatchError, HostError, MalformedPackageError, NotFoundError
-from hyperion.format.archive import ArchiveReader, PendingEntry, repack, rewrite_manifest, write_archive
+from hyperion.format.archive import ArchiveReader, PendingEntry, repack, rewrite_manifest, write_archive, write_end
 from hyperion.format.directory import DirectoryReader
 from hyperion.format.manifest_json import manifest_bytes
 
@@ -167,3 +167,20 @@ def test_a_window_can_be_read_through_a_buffer() -> None:
     with io.BufferedReader(package.open("assets/README.md")) as stream:  # type: ignore[type-var]
         assert stream.seekable()
         assert stream.readline() == b"# A tiny model\n"
+
+
+def test_a_signing_stands_before_the_manifest_and_outside_its_digest() -> None:
+    package = reader(package_bytes())
+    plain, signed = io.BytesIO(), io.BytesIO()
+    repack(plain, package)
+    signed.write(plain.getvalue()[: package.signing_offset])
+    write_end(signed, list(package.records()), package.manifest_bytes, b'{"signed":true}')
+
+    found = reader(signed.getvalue())
+
+    assert found.signing == b'{"signed":true}'
+    assert found.digest == package.digest
+    assert found.names() == package.names()
+    again = io.BytesIO()
+    repack(again, found)
+    assert again.getvalue() == signed.getvalue()

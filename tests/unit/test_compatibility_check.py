@@ -17,7 +17,7 @@ DIGEST = "sha256:" + "0" * 64
 
 def manifest(platform: str | None = None) -> Manifest:
     return Manifest(
-        format_version=0, name="m", version="1.0.0", platform=platform,
+        format_version=1, name="m", version="1.0.0", platform=platform,
         signature=Signature(inputs=(SPEC,), outputs=(SPEC,)),
         engine=EngineRequirement(minimum_version="1.23", opsets={"ai.onnx": 17}, operators=("ai.onnx::MatMul",)),
         layers=(), entries={"weights/layer0.weights": Entry(digest=DIGEST, size_bytes=1000)},

@@ -117,7 +117,7 @@ class TestCheck:
 
         assert summary.ok
         assert (summary.name, summary.version, summary.is_prerelease) == ("tiny", "1.0.0-rc.1", True)
-        assert (summary.parent, summary.history, summary.format_version) == (None, (), 0)
+        assert (summary.parent, summary.history, summary.format_version) == (None, (), 1)
 
     def test_a_history_that_ends_elsewhere_fails(self, tmp_path: Path) -> None:
         lines = (HistoryLine(version="0.9.0", message=""),)

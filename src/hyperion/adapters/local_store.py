@@ -39,6 +39,7 @@ class LocalPackageStore:
 
     def __init__(self, root: Path, files: Files) -> None:
         self._blobs = root / "blobs" / "sha256"
+        self._signings = root / "signings" / "sha256"
         self._temporaries = root / "tmp"
         self._files = files
         self._root = root
@@ -48,6 +49,7 @@ class LocalPackageStore:
         """Copy what is missing, all of it verified before any of it is kept; see ports.PackageStore."""
         digest = package.digest
         self._claim()
+        self._keep_signing(package)
         if self.has(digest) and not self._missing(package.manifest):
             return digest
         with translated(self._blobs), self._staged() as temporaries:
@@ -55,10 +57,10 @@ class LocalPackageStore:
             needed = sum(entry.size_bytes for entry in missing.values()) + len(package.manifest_bytes)
             require_space(self._temporaries, needed, f"package {short(digest)} in the store")
             with BlockPump() as pump:
-                for name in package.names():
-                    check_content(package, name)
                 for name, entry in missing.items():
                     temporaries[self.blob(entry.digest)] = self._copy(package, name, pump, progress)
+                for name in package.names():
+                    check_content(package, name)
             for blob, temporary in temporaries.items():
                 temporary.replace(blob)
             sync_folder(self._blobs)
@@ -100,7 +102,7 @@ class LocalPackageStore:
                 hint="deploy the package's file again",
                 code="store.blob_missing",
             )
-        return StoredPackage(self, manifest, raw)
+        return StoredPackage(self, manifest, raw, self._signing(digest))
 
     def export(self, digest: str, output: Path) -> None:
         """Write the package as one file; see ports.PackageStore."""
@@ -110,6 +112,20 @@ class LocalPackageStore:
     def blob(self, digest: str) -> Path:
         """Where the bytes of this digest lie, or would."""
         return self._blobs / hex_of(digest)
+
+    def _keep_signing(self, package: PackageReader) -> None:
+        """Keep the newest signing of a package beside its blobs: no digest covers it, and an export needs it."""
+        if package.signing is None or package.signing == self._signing(package.digest):
+            return
+        with translated(self._signings):
+            make_private(self._signings)
+        with self._files.replacing(self._signings / hex_of(package.digest)) as stream:
+            stream.write(package.signing)
+
+    def _signing(self, digest: str) -> bytes | None:
+        path = self._signings / hex_of(digest)
+        with translated(path):
+            return path.read_bytes() if path.is_file() else None
 
     def _missing(self, manifest: Manifest) -> dict[str, Entry]:
         """Entries without a whole blob, each digest once."""
@@ -195,8 +211,8 @@ class LocalPackageStore:
 class StoredPackage(OpenedPackage):
     """A package in the store: its entries are blobs."""
 
-    def __init__(self, store: LocalPackageStore, manifest: Manifest, raw: bytes) -> None:
-        super().__init__(short(digest_of(raw)), manifest, raw)
+    def __init__(self, store: LocalPackageStore, manifest: Manifest, raw: bytes, signing: bytes | None) -> None:
+        super().__init__(short(digest_of(raw)), manifest, raw, signing)
         self._store = store
 
     def locate(self, name: str) -> EntryLocation:

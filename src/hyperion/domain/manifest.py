@@ -13,8 +13,8 @@ from hyperion.domain.version import Version
 from hyperion.errors import ConfigError
 
 FORMAT_NAME = "hyperion"
-FORMAT_VERSION = 0
-"""0 until the format is declared finished (issue 3); later readers do not support it."""
+FORMAT_VERSION = 1
+"""What this Hyperion writes. Every version from 1 on is read for ever; 0 was a draft and is not."""
 
 MODEL_FILE = "model.onnx"
 """What makes a folder a model directory, whatever else lies in it."""
@@ -22,11 +22,29 @@ MANIFEST = "manifest.json"
 ARCHITECTURE = "architecture.json"
 QUANTIZATION = "config/quantization.json"
 OPTIMIZATION = "config/optimization.json"
+PROCESSING = "config/processing.json"
+"""What happens to raw inputs before the tensors, and to the tensors before the answer."""
+CHUNKS = "config/chunks.bin"
+"""The chunk digests of every entry over 8 MiB (format.chunk_tree)."""
+SIGNING = "model.sig"
+"""The detached signing: an entry that the manifest does not list."""
 WEIGHTS_FOLDER = "weights/"
 GOLDEN_FOLDER = "assets/golden/"
 
 SchemeName = Literal["none", "int8", "w4", "kept"]
 """How a tensor is stored: untouched float, dynamic int8, weight-only 4-bit, or quantized already at its source."""
+
+SchemeLabel = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+"""A scheme as manifests name it: open, so that a later scheme needs no later format."""
+
+
+class ChunkTree(Document):
+    """The digests of an entry's chunks, summed up: what lets one entry be proven in parallel and in part."""
+
+    size_bytes: Literal[4_194_304] = 4_194_304
+    """Of every chunk but the last."""
+    digest: Digest
+    """Root: of a byte of 1 and the SHA-256 digests of all chunks in order, 32 bytes each."""
 
 
 class Entry(Document):
@@ -34,6 +52,8 @@ class Entry(Document):
 
     digest: Digest
     size_bytes: Annotated[int, Field(ge=0)]
+    chunks: ChunkTree | None = None
+    """Of entries over 8 MiB, and of no others."""
 
 
 class LayerTensor(Document):
@@ -41,7 +61,7 @@ class LayerTensor(Document):
     dtype: str
     """Element type as safetensors names it (F32, I8, U8, …)."""
     shape: tuple[int, ...]
-    scheme: SchemeName
+    scheme: SchemeLabel
 
 
 class Layer(Document):
@@ -70,6 +90,8 @@ class Parent(Document):
     digest: Digest
     version: str
     signature: Signature
+    processing: Digest | None = None
+    """Of its config/processing.json, where it had one."""
 
 
 class HistoryLine(Document):

@@ -22,8 +22,10 @@ class TensorSpec(Document):
 
     name: str
     dtype: DType
-    shape: tuple[Dimension, ...] | None
+    shape: tuple[Dimension, ...] | None = None
     """Sizes and dimension names, outermost first; None where the model declares no shape."""
+    optional: bool = False
+    """Whether a request may leave this input out, since the model has a default for it; never true of an output."""
 
     def describe(self) -> str:
         """``float32[batch, 32]``, for people."""

@@ -10,13 +10,13 @@ import os
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from hyperion.domain.manifest import MANIFEST
+from hyperion.domain.manifest import MANIFEST, SIGNING
 from hyperion.errors import MalformedPackageError
 from hyperion.format.archive_writer import PendingEntry, repack, write_archive, write_end
 from hyperion.format.block_pump import crc32
 from hyperion.format.free_space import require_space
 from hyperion.format.kernel_copy import copy_start
-from hyperion.format.limits import MAX_DIRECTORY_BYTES, MAX_ENTRIES, MAX_MANIFEST_BYTES
+from hyperion.format.limits import MAX_DIRECTORY_BYTES, MAX_ENTRIES, MAX_MANIFEST_BYTES, MAX_SIGNING_BYTES
 from hyperion.format.manifest_json import read_manifest
 from hyperion.format.names import check_names, in_order
 from hyperion.format.opened import OpenedPackage
@@ -57,8 +57,9 @@ class ArchiveReader(OpenedPackage):
         self._path = path
         try:
             self._records = self._read_layout(source)
-            raw = self._read_manifest_entry(source)
-            super().__init__(source, read_manifest(raw, source), raw)
+            raw = self._read_whole(MANIFEST, MAX_MANIFEST_BYTES, source)
+            signing = self._read_whole(SIGNING, MAX_SIGNING_BYTES, source) if SIGNING in self._records else None
+            super().__init__(source, read_manifest(raw, source), raw, signing)
             self._check_entries()
         except BaseException:
             stream.close()
@@ -71,8 +72,13 @@ class ArchiveReader(OpenedPackage):
 
     @property
     def manifest_offset(self) -> int:
-        """Where the local header of manifest.json begins: everything before it is the same in every version."""
+        """Where the local header of manifest.json begins."""
         return self._records[MANIFEST].offset
+
+    @property
+    def signing_offset(self) -> int:
+        """Where the local header of model.sig begins, or would: what lies before is the same in every version."""
+        return self._records[SIGNING if SIGNING in self._records else MANIFEST].offset
 
     def records(self) -> tuple[EntryRecord, ...]:
         """Every entry but manifest.json, as the directory has it."""
@@ -135,7 +141,7 @@ class ArchiveReader(OpenedPackage):
         check_names(records, source)
         if list(records) != in_order(records):
             raise MalformedPackageError(
-                f"{source}: the entries are not sorted by name with {MANIFEST} last",
+                f"{source}: the entries are not sorted by name with {SIGNING} and {MANIFEST} last",
                 hint=_AGAIN,
                 code="package.order",
             )
@@ -194,27 +200,29 @@ class ArchiveReader(OpenedPackage):
                 code="package.header",
             )
 
-    def _read_manifest_entry(self, source: str) -> bytes:
-        record = self._records.get(MANIFEST)
+    def _read_whole(self, name: str, limit: int, source: str) -> bytes:
+        """The bytes of an entry that the manifest does not list, checked against their CRC."""
+        record = self._records.get(name)
         if record is None:
             raise MalformedPackageError(
-                f"{source}: has no {MANIFEST}",
+                f"{source}: has no {name}",
                 hint=_AGAIN,
+                entry=name,
                 code="package.manifest",
             )
-        if record.size_bytes > MAX_MANIFEST_BYTES:
+        if record.size_bytes > limit:
             raise MalformedPackageError(
-                f"{source}: {MANIFEST} has {record.size_bytes} bytes",
+                f"{source}: {name} has {record.size_bytes} bytes; at most {limit} are read",
                 hint=_AGAIN,
-                entry=MANIFEST,
+                entry=name,
                 code="package.too_large",
             )
         raw = self._file.read_at(record.payload_offset, record.size_bytes)
         if crc32(raw) != record.crc32:
             raise MalformedPackageError(
-                f"{source}: {MANIFEST} is damaged: its CRC is wrong",
+                f"{source}: {name} is damaged: its CRC is wrong",
                 hint=_AGAIN,
-                entry=MANIFEST,
+                entry=name,
                 code="package.crc",
             )
         return raw
@@ -223,7 +231,7 @@ class ArchiveReader(OpenedPackage):
         """Demand that archive and manifest name the same entries with the same sizes."""
         source, listed = self.source, self.manifest.entries
         for name, record in self._records.items():
-            if name == MANIFEST:
+            if name in (MANIFEST, SIGNING):
                 continue
             if name not in listed:
                 raise MalformedPackageError(
@@ -261,9 +269,9 @@ def rewrite_manifest(stream: BinaryIO, package: ArchiveReader, raw_manifest: byt
     Raises:
         HostError: No space (code ``host.no_space``).
     """
-    records = list(package.records())
-    require_space(stream.fileno(), package.manifest_offset + 2 * len(raw_manifest), "the package")
+    records = [record for record in package.records() if record.name != SIGNING]
+    require_space(stream.fileno(), package.signing_offset + 2 * len(raw_manifest), "the package")
     with package.path.open("rb") as source:
-        copy_start(source.fileno(), stream.fileno(), package.manifest_offset, package.source)
+        copy_start(source.fileno(), stream.fileno(), package.signing_offset, package.source)
     stream.seek(0, os.SEEK_END)
     write_end(stream, records, raw_manifest)

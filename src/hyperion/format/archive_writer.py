@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from io import BytesIO
 from typing import BinaryIO
 
 from hyperion.domain.digest import digest_of
-from hyperion.domain.manifest import MANIFEST, Entry, Manifest
+from hyperion.domain.manifest import CHUNKS, MANIFEST, SIGNING, ChunkTree, Entry, Manifest
 from hyperion.errors import DigestMismatchError, MalformedPackageError
 from hyperion.format.block_pump import BlockPump, Progress, crc32
+from hyperion.format.chunk_tree import is_chunked, list_positions, root_of
 from hyperion.format.content import require_harmless
 from hyperion.format.free_space import require_space
 from hyperion.format.manifest_json import manifest_bytes, read_manifest
@@ -48,7 +50,7 @@ def write_archive(
 
     Args:
         stream: Empty, writable and seekable.
-        entries: All but manifest.json, in any order.
+        entries: All but manifest.json and config/chunks.bin, which are made here, in any order.
         make_manifest: Given every entry's digest and size by name, gives the manifest, which is written last.
         progress: Told of payload bytes written.
 
@@ -56,7 +58,7 @@ def write_archive(
         MalformedPackageError: A name, a content or the manifest is none that a reader would accept.
         HostError: No space (code ``host.no_space``).
     """
-    written, records = _write_payloads(stream, list(entries), progress)
+    written, records = _Payloads(stream, progress).write_new(list(entries))
     manifest = make_manifest(written)
     raw = manifest_bytes(manifest)
     if read_manifest(raw, "the new package").entries != written:
@@ -78,7 +80,7 @@ def repack(stream: BinaryIO, package: PackageReader, progress: Progress | None =
     """
     listed = package.manifest.entries
     pending = [PendingEntry(name, listed[name].size_bytes, partial(package.open, name)) for name in package.names()]
-    written, records = _write_payloads(stream, pending, progress)
+    written, records = _Payloads(stream, progress).write(pending)
     for name, entry in written.items():
         if entry.digest != listed[name].digest:
             raise DigestMismatchError(
@@ -89,58 +91,118 @@ def repack(stream: BinaryIO, package: PackageReader, progress: Progress | None =
                 expected=listed[name].digest,
                 actual=entry.digest,
             )
-    write_end(stream, records, package.manifest_bytes)
+    write_end(stream, records, package.manifest_bytes, package.signing)
     return package.digest
 
 
-def write_end(stream: BinaryIO, records: list[EntryRecord], raw_manifest: bytes) -> None:
-    """Write manifest.json, the directory and the end records at the stream's position."""
-    offset = records[-1].end if records else 0
-    record = EntryRecord(MANIFEST, len(raw_manifest), crc32(raw_manifest), offset)
-    stream.write(local_header(record) + raw_manifest + directory_and_end([*records, record]))
+def write_end(stream: BinaryIO, records: list[EntryRecord], raw_manifest: bytes, signing: bytes | None = None) -> None:
+    """Write all that follows the listed entries' payloads, at the stream's position."""
+    stream.write(end_of_package(records, raw_manifest, signing))
 
 
-def _write_payloads(
-    stream: BinaryIO, pending: list[PendingEntry], progress: Progress | None
-) -> tuple[dict[str, Entry], list[EntryRecord]]:
-    names = [entry.name for entry in pending]
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise MalformedPackageError(f"the entry {twice!r} was given twice", entry=twice, code="package.duplicate_entry")
-    check_names([*names, MANIFEST], "the new package")
-    _require_room(stream, pending)
-    by_name = {entry.name: entry for entry in pending}
-    written: dict[str, Entry] = {}
-    records: list[EntryRecord] = []
-    offset = 0
-    with BlockPump() as pump:
-        for name in in_order(names):
-            record, entry = _write_entry(stream, by_name[name], offset, pump, progress)
+def end_of_package(records: list[EntryRecord], raw_manifest: bytes, signing: bytes | None = None) -> bytes:
+    """model.sig where the package is signed, manifest.json, the directory and the end records.
+
+    Args:
+        records: Every entry that the manifest lists, in order; what is made begins where the last one ends.
+        raw_manifest: Canonical bytes of the manifest.
+        signing: What model.sig is to hold.
+    """
+    records, made = list(records), b""
+    for name, data in ((SIGNING, signing), (MANIFEST, raw_manifest)):
+        if data is not None:
+            record = EntryRecord(name, len(data), crc32(data), records[-1].end if records else 0)
+            made += local_header(record) + data
             records.append(record)
-            written[name] = entry
-            offset = record.end
-    return written, records
+    return made + directory_and_end(records)
 
 
-def _write_entry(
-    stream: BinaryIO, pending: PendingEntry, offset: int, pump: BlockPump, progress: Progress | None
-) -> tuple[EntryRecord, Entry]:
-    """Header with a CRC of zero, payload, then the CRC that the payload turned out to have."""
-    stream.write(local_header(EntryRecord(pending.name, pending.size_bytes, 0, offset)))
-    with pending.open() as source:
-        fingerprint = pump.pump(
-            source,
-            pending.size_bytes,
-            pending.name,
-            write=stream.write,
-            look=partial(require_harmless, pending.name, "the new package"),
-            progress=progress,
-        )
-    record = EntryRecord(pending.name, pending.size_bytes, fingerprint.crc32, offset)
-    stream.seek(offset + CRC_POSITION)
-    stream.write(fingerprint.crc32.to_bytes(4, "little"))
-    stream.seek(0, os.SEEK_END)
-    return record, Entry(digest=fingerprint.digest, size_bytes=pending.size_bytes)
+class _Payloads:
+    """The listed entries of one package file on their way into it.
+
+    Args:
+        stream: Empty, writable and seekable.
+        progress: Told of payload bytes written.
+    """
+
+    def __init__(self, stream: BinaryIO, progress: Progress | None) -> None:
+        self._stream = stream
+        self._progress = progress
+        self._records: dict[str, EntryRecord] = {}
+        self._written: dict[str, Entry] = {}
+        self._chunk_digests: dict[str, bytes] = {}
+
+    def write_new(self, pending: list[PendingEntry]) -> tuple[dict[str, Entry], list[EntryRecord]]:
+        """Write these entries and their chunk digests, which get their place first and their bytes last."""
+        made = next((entry.name for entry in pending if entry.name in (CHUNKS, SIGNING)), None)
+        if made is not None:
+            raise MalformedPackageError(
+                f"{made} is made by the packager; it cannot be given", entry=made, code="package.unsafe_name"
+            )
+        positions = list_positions({entry.name: entry.size_bytes for entry in pending})
+        if not positions:
+            return self.write(pending)
+        size_bytes = max(position.stop for position in positions.values())
+        self._write_all([*pending, PendingEntry(CHUNKS, size_bytes, lambda: BytesIO(bytes(size_bytes)))], chunked=True)
+        self._write_chunks(b"".join(self._chunk_digests[name] for name in positions))
+        return self._written, list(self._records.values())
+
+    def write(self, pending: list[PendingEntry]) -> tuple[dict[str, Entry], list[EntryRecord]]:
+        """Write these entries as they are."""
+        self._write_all(pending, chunked=False)
+        return self._written, list(self._records.values())
+
+    def _write_all(self, pending: list[PendingEntry], *, chunked: bool) -> None:
+        names = [entry.name for entry in pending]
+        if len(set(names)) != len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise MalformedPackageError(
+                f"the entry {twice!r} was given twice", entry=twice, code="package.duplicate_entry"
+            )
+        check_names([*names, MANIFEST], "the new package")
+        _require_room(self._stream, pending)
+        by_name = {entry.name: entry for entry in pending}
+        offset = 0
+        with BlockPump() as pump:
+            for name in in_order(names):
+                offset = self._write_entry(by_name[name], offset, pump, chunked=chunked)
+
+    def _write_entry(self, pending: PendingEntry, offset: int, pump: BlockPump, *, chunked: bool) -> int:
+        """Header with a CRC of zero, payload, then the CRC that the payload turned out to have; returns the end."""
+        name, size_bytes = pending.name, pending.size_bytes
+        chunked = chunked and is_chunked(name, size_bytes)
+        self._stream.write(local_header(EntryRecord(name, size_bytes, 0, offset)))
+        with pending.open() as source:
+            found = pump.pump(
+                source,
+                size_bytes,
+                name,
+                write=self._stream.write,
+                look=None if name == CHUNKS else partial(require_harmless, name, "the new package"),
+                progress=self._progress,
+                chunked=chunked,
+            )
+        self._records[name] = EntryRecord(name, size_bytes, found.crc32, offset)
+        self._patch(offset + CRC_POSITION, found.crc32.to_bytes(4, "little"))
+        tree = None
+        if chunked:
+            self._chunk_digests[name] = found.chunk_digests
+            tree = ChunkTree(digest=root_of(found.chunk_digests))
+        self._written[name] = Entry(digest=found.digest, size_bytes=size_bytes, chunks=tree)
+        return self._records[name].end
+
+    def _write_chunks(self, digests: bytes) -> None:
+        """Put the chunk digests where their place was kept."""
+        record = replace(self._records[CHUNKS], crc32=crc32(digests))
+        self._patch(record.offset + CRC_POSITION, record.crc32.to_bytes(4, "little"))
+        self._patch(record.payload_offset, digests)
+        self._records[CHUNKS] = record
+        self._written[CHUNKS] = Entry(digest=digest_of(digests), size_bytes=len(digests))
+
+    def _patch(self, offset: int, data: bytes) -> None:
+        self._stream.seek(offset)
+        self._stream.write(data)
+        self._stream.seek(0, os.SEEK_END)
 
 
 def _require_room(stream: BinaryIO, pending: list[PendingEntry]) -> None:

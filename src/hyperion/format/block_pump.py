@@ -1,7 +1,8 @@
-"""Copying with fingerprints: CRC in this thread, sha256 in a second one, over a few reused buffers.
+"""Copying with fingerprints: CRC in this thread, sha256 in two others, over a few reused buffers.
 
-Fresh memory costs more than hashing it, so blocks are read into the same four buffers again and again. Both digests
-release the interpreter lock; sha256 is the slower one and sets the pace (FORMAT.md 1.5 and 2).
+Fresh memory costs more than hashing it, so blocks are read into the same buffers again and again. All digests
+release the interpreter lock; sha256 is the slow one and sets the pace (FORMAT.md 1.5 and 2), and a chunked entry needs
+it twice: over the whole and over each chunk.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import BinaryIO, Protocol, Self, cast
 
 from hyperion.domain.digest import PREFIX
 from hyperion.errors import MalformedPackageError
+from hyperion.format.chunk_tree import CHUNK_BYTES
 from hyperion.format.limits import BLOCK_BYTES
 
 try:
@@ -27,7 +29,7 @@ __all__ = ["BlockPump", "Fingerprint", "Progress", "crc32"]
 Progress = Callable[[int], None]
 """Called with the bytes newly done."""
 
-_BUFFERS = 4
+_BUFFERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Fingerprint:
 
     digest: str
     crc32: int
+    chunk_digests: bytes = b""
+    """The SHA-256 digests of its chunks, one after the other, where they were asked for."""
 
 
 class _ReadableInto(Protocol):
@@ -47,14 +51,16 @@ class BlockPump:
 
     def __init__(self) -> None:
         self._buffers = [memoryview(bytearray(BLOCK_BYTES)) for _ in range(_BUFFERS)]
-        self._busy: list[Future[None] | None] = [None] * _BUFFERS
+        self._busy: list[list[Future[None]]] = [[] for _ in range(_BUFFERS)]
         self._hasher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sha256")
+        self._chunk_hasher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sha256-chunks")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self._hasher.shutdown()
+        self._chunk_hasher.shutdown()
 
     def pump(
         self,
@@ -65,6 +71,7 @@ class BlockPump:
         write: Callable[[memoryview], object] | None = None,
         look: Callable[[memoryview], None] | None = None,
         progress: Progress | None = None,
+        chunked: bool = False,
     ) -> Fingerprint:
         """Read exactly ``size_bytes`` from ``source``.
 
@@ -75,11 +82,12 @@ class BlockPump:
             write: Takes every block, whole.
             look: Sees the first block before it is written.
             progress: Told of every block.
+            chunked: Whether to digest its chunks too.
 
         Raises:
             MalformedPackageError: ``source`` is shorter or longer (code ``package.size_mismatch``).
         """
-        sha256, checksum, done, turn = hashlib.sha256(), 0, 0, 0
+        sha256, chunks, checksum, done, turn = hashlib.sha256(), _Chunks(), 0, 0, 0
         try:
             while done < size_bytes or turn == 0:
                 self._wait(turn % _BUFFERS)
@@ -89,9 +97,11 @@ class BlockPump:
                 if len(block) == 0:
                     break
                 if size_bytes > BLOCK_BYTES:
-                    self._busy[turn % _BUFFERS] = self._hasher.submit(sha256.update, block)
+                    self._busy[turn % _BUFFERS].append(self._hasher.submit(sha256.update, block))
                 else:  # a thread's turn costs more than a small entry
                     sha256.update(block)
+                if chunked:
+                    self._busy[turn % _BUFFERS].append(self._chunk_hasher.submit(chunks.update, block))
                 checksum = crc32(block, checksum)
                 if write is not None:
                     write(block)
@@ -109,12 +119,30 @@ class BlockPump:
                 hint="try again when nothing else writes to it",
                 code="package.size_mismatch",
             )
-        return Fingerprint(PREFIX + sha256.hexdigest(), checksum)
+        return Fingerprint(PREFIX + sha256.hexdigest(), checksum, chunks.digests())
 
     def _wait(self, slot: int) -> None:
-        future, self._busy[slot] = self._busy[slot], None
-        if future is not None:
+        futures, self._busy[slot] = self._busy[slot], []
+        for future in futures:
             future.result()
+
+
+class _Chunks:
+    """The digests of chunks, fed block by block; a chunk ends where a block ends."""
+
+    def __init__(self) -> None:
+        self._done = b""
+        self._current, self._filled = hashlib.sha256(), 0
+
+    def update(self, block: memoryview) -> None:
+        self._current.update(block)
+        self._filled += len(block)
+        if self._filled == CHUNK_BYTES:
+            self._done += self._current.digest()
+            self._current, self._filled = hashlib.sha256(), 0
+
+    def digests(self) -> bytes:
+        return self._done + (self._current.digest() if self._filled else b"")
 
 
 def _fill(source: BinaryIO, buffer: memoryview) -> memoryview:

@@ -7,9 +7,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from hyperion.domain.manifest import MANIFEST
+from hyperion.domain.manifest import MANIFEST, SIGNING
 from hyperion.errors import DigestMismatchError, MalformedPackageError
-from hyperion.format.limits import MAX_ENTRIES, MAX_MANIFEST_BYTES
+from hyperion.format.limits import MAX_ENTRIES, MAX_MANIFEST_BYTES, MAX_SIGNING_BYTES
 from hyperion.format.manifest_json import read_manifest
 from hyperion.format.opened import OpenedPackage
 from hyperion.format.package import EntryLocation
@@ -37,14 +37,16 @@ class DirectoryReader(OpenedPackage):
             raise MalformedPackageError(
                 f"{source}: expected a package directory, found no {MANIFEST} in it", code="package.not_a_package"
             )
-        if found[MANIFEST] > MAX_MANIFEST_BYTES:
-            raise MalformedPackageError(
-                f"{source}: {MANIFEST} has {found[MANIFEST]} bytes; at most {MAX_MANIFEST_BYTES} are read",
-                entry=MANIFEST,
-                code="package.too_large",
-            )
+        for name, limit in ((MANIFEST, MAX_MANIFEST_BYTES), (SIGNING, MAX_SIGNING_BYTES)):
+            if found.get(name, 0) > limit:
+                raise MalformedPackageError(
+                    f"{source}: {name} has {found[name]} bytes; at most {limit} are read",
+                    entry=name,
+                    code="package.too_large",
+                )
         raw = (path / MANIFEST).read_bytes()
-        super().__init__(source, read_manifest(raw, source), raw)
+        signing = (path / SIGNING).read_bytes() if SIGNING in found else None
+        super().__init__(source, read_manifest(raw, source), raw, signing)
         self._check_entries(found)
 
     @property
@@ -58,7 +60,7 @@ class DirectoryReader(OpenedPackage):
     def _check_entries(self, found: dict[str, int]) -> None:
         listed = self.manifest.entries
         for name in found:
-            if name != MANIFEST and name not in listed:
+            if name not in (MANIFEST, SIGNING) and name not in listed:
                 raise MalformedPackageError(
                     f"{self.source}: the file {name!r} is not listed in {MANIFEST}",
                     hint="move it out of the package directory",

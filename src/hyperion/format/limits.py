@@ -6,6 +6,7 @@ MAX_ENTRIES = 65_536
 MAX_DIRECTORY_BYTES = 64 * 1024 * 1024
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 MAX_JSON_BYTES = 64 * 1024 * 1024
+MAX_SIGNING_BYTES = 64 * 1024 * 1024
 MAX_JSON_DEPTH = 64
 MAX_JSON_INTEGER = 2**53 - 1
 """Integers beyond this do not survive readers that keep numbers as doubles (RFC 8785)."""

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import rfc8785
 
-from hyperion.domain.manifest import ARCHITECTURE, FORMAT_NAME, FORMAT_VERSION, MANIFEST, WEIGHTS_FOLDER, Manifest
+from hyperion.domain.manifest import (
+    ARCHITECTURE,
+    CHUNKS,
+    FORMAT_NAME,
+    FORMAT_VERSION,
+    MANIFEST,
+    SIGNING,
+    WEIGHTS_FOLDER,
+    Manifest,
+)
 from hyperion.errors import ConfigError, MalformedPackageError, UnknownFormatVersionError
+from hyperion.format.chunk_tree import is_chunked, list_positions
 from hyperion.format.limits import MAX_ENTRIES, MAX_MANIFEST_BYTES
 from hyperion.format.names import check_names
 from hyperion.format.strict_json import parse_document, parse_json
@@ -13,7 +23,7 @@ from hyperion.format.strict_json import parse_document, parse_json
 
 def manifest_bytes(manifest: Manifest) -> bytes:
     """The canonical bytes; their sha256 is the package's digest. Law: ``read_manifest(manifest_bytes(m)) == m``."""
-    return rfc8785.dumps(manifest.model_dump(mode="json"))
+    return rfc8785.dumps(manifest.model_dump(mode="json", exclude_none=True))
 
 
 def read_manifest(raw: bytes, source: str) -> Manifest:
@@ -34,12 +44,12 @@ def read_manifest(raw: bytes, source: str) -> Manifest:
         if not isinstance(tree, dict) or tree.get("format") != FORMAT_NAME:
             raise _malformed(f'{where} does not say "format": "{FORMAT_NAME}"', "this is no Hyperion package")
         _check_format_version(tree.get("format_version"), source)
-        if rfc8785.dumps(tree) != raw:
+        manifest = parse_document(Manifest, raw, where, limit=MAX_MANIFEST_BYTES)
+        if manifest_bytes(manifest) != raw:
             raise _malformed(
-                f"{where} is not canonical JSON (RFC 8785)",
+                f"{where} is not written in the one canonical way (RFC 8785, absent keys left out)",
                 "it was edited by hand; make changes with 'hyperion version update' or by packaging again",
             )
-        manifest = parse_document(Manifest, raw, where, limit=MAX_MANIFEST_BYTES)
     except ConfigError as error:
         raise _malformed(error.message, error.hint) from error
     _check_consistency(manifest, source)
@@ -47,11 +57,13 @@ def read_manifest(raw: bytes, source: str) -> Manifest:
 
 
 def _check_format_version(found: object, source: str) -> None:
-    if type(found) is int and found == FORMAT_VERSION:
+    if type(found) is int and 1 <= found <= FORMAT_VERSION:
         return
     raise UnknownFormatVersionError(
         f"{source}: format version {found!r} is unknown; this Hyperion reads version {FORMAT_VERSION}",
-        hint="install the Hyperion that wrote it, or make the package again with this one",
+        hint="version 0 was a draft: make the package again"
+        if found == 0
+        else "install the Hyperion that wrote it, or make the package again with this one",
         expected=FORMAT_VERSION,
         actual=found if isinstance(found, (int, str)) else repr(found),
     )
@@ -65,10 +77,12 @@ def _check_consistency(manifest: Manifest, source: str) -> None:
             code="package.too_large",
         )
     check_names(manifest.entries, source)
-    if MANIFEST in manifest.entries:
-        raise _malformed(f"{source}: {MANIFEST} lists itself as an entry", None)
+    for name in (MANIFEST, SIGNING):
+        if name in manifest.entries:
+            raise _malformed(f"{source}: {MANIFEST} lists {name} as an entry", None)
     if ARCHITECTURE not in manifest.entries:
         raise _malformed(f"{source}: {MANIFEST} lists no {ARCHITECTURE}", None)
+    _check_chunks(manifest, source)
     stored = {name for name in manifest.entries if name.startswith(WEIGHTS_FOLDER)}
     claimed: set[str] = set()
     for position, layer in enumerate(manifest.layers):
@@ -81,6 +95,29 @@ def _check_consistency(manifest: Manifest, source: str) -> None:
     if stored != claimed:
         unclaimed = min(stored - claimed)
         raise _malformed(f"{source}: the entry {unclaimed!r} belongs to no layer", None)
+
+
+def _check_chunks(manifest: Manifest, source: str) -> None:
+    """Demand that just the entries over 8 MiB have chunks, and that their digests have a place."""
+    for name, entry in manifest.entries.items():
+        if is_chunked(name, entry.size_bytes) != (entry.chunks is not None):
+            fault = "has chunks" if entry.chunks else "has no chunks"
+            raise MalformedPackageError(
+                f"{source}: the entry {name!r} of {entry.size_bytes} bytes {fault}",
+                entry=name,
+                code="package.chunks",
+            )
+    positions = list_positions(manifest.entries)
+    expected = max((position.stop for position in positions.values()), default=None)
+    found = manifest.entries[CHUNKS].size_bytes if CHUNKS in manifest.entries else None
+    if expected != found:
+        raise MalformedPackageError(
+            f"{source}: expected {expected or 'no'} bytes of chunk digests in {CHUNKS}, found {found or 'none'}",
+            entry=CHUNKS,
+            expected=expected,
+            actual=found,
+            code="package.chunks",
+        )
 
 
 def _malformed(message: str, hint: str | None) -> MalformedPackageError:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from hyperion.domain.manifest import ARCHITECTURE, MANIFEST
+from hyperion.domain.manifest import ARCHITECTURE, MANIFEST, SIGNING
 from hyperion.errors import MalformedPackageError
 from hyperion.format.limits import MAX_NAME_BYTES, MAX_NAME_COMPONENTS
 
-ROOT_FILES = (ARCHITECTURE, MANIFEST)
+ROOT_FILES = (ARCHITECTURE, MANIFEST, SIGNING)
 ROOT_FOLDERS = ("weights", "config", "assets")
 
 _COMPONENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
@@ -68,5 +68,5 @@ def check_names(names: Iterable[str], source: str) -> None:
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Sorted by UTF-8 bytes with manifest.json last, as entries stand in a package."""
-    return sorted(names, key=lambda name: (name == MANIFEST, name.encode()))
+    """Sorted by UTF-8 bytes, then model.sig, then manifest.json, as entries stand in a package."""
+    return sorted(names, key=lambda name: (name == MANIFEST, name == SIGNING, name.encode()))

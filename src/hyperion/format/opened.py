@@ -21,12 +21,14 @@ class OpenedPackage(ABC):
         source: The path as the user named it, for messages.
         manifest: As read from ``raw``.
         raw: The canonical manifest as stored.
+        signing: What model.sig holds, where there is one.
     """
 
-    def __init__(self, source: str, manifest: Manifest, raw: bytes) -> None:
+    def __init__(self, source: str, manifest: Manifest, raw: bytes, signing: bytes | None = None) -> None:
         self._source = source
         self._manifest = manifest
         self._raw = raw
+        self._signing = signing
         self._names = tuple(in_order(manifest.entries))
 
     @property
@@ -44,6 +46,10 @@ class OpenedPackage(ABC):
     @property
     def digest(self) -> str:
         return digest_of(self._raw)
+
+    @property
+    def signing(self) -> bytes | None:
+        return self._signing
 
     def names(self) -> tuple[str, ...]:
         return self._names

@@ -46,6 +46,10 @@ class PackageReader(Protocol):
     def digest(self) -> str:
         """The package's digest."""
 
+    @property
+    def signing(self) -> bytes | None:
+        """What model.sig holds, unchecked; None where the package is not signed."""
+
     def names(self) -> tuple[str, ...]:
         """All entries but manifest.json, sorted by UTF-8 bytes."""
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hyperion.domain.manifest import ARCHITECTURE, GOLDEN_FOLDER, WEIGHTS_FOLDER, GoldenRequest
+from hyperion.domain.manifest import ARCHITECTURE, CHUNKS, GOLDEN_FOLDER, WEIGHTS_FOLDER, GoldenRequest
 from hyperion.errors import ConfigError, DigestMismatchError, MalformedPackageError
 from hyperion.format.archive import ArchiveReader
 from hyperion.format.block_pump import BlockPump, Progress
+from hyperion.format.chunk_tree import list_positions, root_of
 from hyperion.format.content import HEAD_BYTES, require_harmless
 from hyperion.format.package import PackageReader
 from hyperion.format.strict_json import parse_document, parse_json
-from hyperion.format.weights import TensorSlice, read_header
+from hyperion.format.weights import TensorSlice, check_padding, read_header
 
 CONFIG_FOLDER = "config/"
 
@@ -64,8 +65,12 @@ def check_content(package: PackageReader, name: str) -> None:
     """Demand that an entry is what its place in the package says: weights, a golden request, a JSON document, or data.
 
     Raises:
-        MalformedPackageError: Code ``package.weights``, ``package.document`` or ``package.executable_content``.
+        MalformedPackageError: Code ``package.weights``, ``package.chunks``, ``package.document`` or
+            ``package.executable_content``.
     """
+    if name == CHUNKS:  # any bytes may be a digest, so how they begin says nothing
+        _check_chunks(package)
+        return
     with package.open(name) as stream:
         require_harmless(name, package.source, stream.read(HEAD_BYTES))
     if name.startswith(WEIGHTS_FOLDER):
@@ -83,8 +88,24 @@ def check_content(package: PackageReader, name: str) -> None:
             raise MalformedPackageError(error.message, entry=name, code="package.document") from error
 
 
+def _check_chunks(package: PackageReader) -> None:
+    """Demand that the chunk digests of every entry come to the root that the manifest states."""
+    digests, entries = package.read(CHUNKS), package.manifest.entries
+    for name, position in list_positions(entries).items():
+        tree, found = entries[name].chunks, root_of(digests[position])
+        if tree is None or tree.digest != found:
+            raise MalformedPackageError(
+                f"{package.source}: the chunk digests of {name!r} in {CHUNKS} are not those that the manifest means",
+                hint="fetch or make the package again",
+                entry=name,
+                expected=tree and tree.digest,
+                actual=found,
+                code="package.chunks",
+            )
+
+
 def _check_weights(package: PackageReader, name: str) -> None:
-    """Demand that the tensors of a weights entry are those that the manifest lists for its layer."""
+    """Demand that the tensors of a weights entry are those that the manifest lists for its layer, and padding zeros."""
     layer = next(layer for layer in package.manifest.layers if layer.entry == name)
     stored = {key: (piece.dtype, piece.shape) for key, piece in _header(package, name, aligned=True).items()}
     listed = {tensor.name: (tensor.dtype, tensor.shape) for tensor in layer.tensors}
@@ -96,6 +117,8 @@ def _check_weights(package: PackageReader, name: str) -> None:
             entry=name,
             code="package.weights",
         )
+    with package.open(name) as stream:
+        check_padding(stream, package.manifest.entries[name].size_bytes, name)
 
 
 def _header(package: PackageReader, name: str, *, aligned: bool) -> dict[str, TensorSlice]:

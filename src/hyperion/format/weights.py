@@ -1,7 +1,9 @@
 """Weights entries: safetensors files whose every tensor begins at a multiple of 64, so that engines map them in place.
 
 safetensors forbids holes between tensors, so padding is explicit: U8 tensors named ``__pad0``, ``__pad1``, …, which
-readers hide. Tensors whose size is a multiple of 64 come first; then padding is rare.
+readers hide. Tensors whose size is a multiple of 64 come first; then padding is rare. The header is padded to a
+multiple of 4096, so that data does not shift where the header grows a little, and has one legal encoding: a reader
+builds it anew and compares bytes.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from hyperion.format.limits import MAX_DIMENSIONS, MAX_TENSOR_HEADER_BYTES, MAX_
 from hyperion.format.strict_json import parse_json
 
 ALIGNMENT = 64
+DATA_ALIGNMENT = 4096
+"""Where the data of a weights entry begins: a multiple of this."""
 PAD_PREFIX = "__pad"
 _METADATA = "__metadata__"
 _LENGTH_BYTES = 8
@@ -122,7 +126,8 @@ def read_header(stream: BinaryIO, size_bytes: int, entry: str, *, aligned: bool 
         stream: Positioned at the start of the entry.
         size_bytes: Length of the whole entry.
         entry: Its name, for messages.
-        aligned: Whether every tensor must begin at a multiple of 64, as in ``weights/``.
+        aligned: Whether it is an entry of ``weights/``: every tensor begins at a multiple of 64, and the header is
+            encoded as ``weights_entry`` does.
 
     Returns:
         Every tensor by name, in order of offset, without padding.
@@ -137,9 +142,9 @@ def read_header(stream: BinaryIO, size_bytes: int, entry: str, *, aligned: bool 
     if not raw.startswith(b"{"):
         raise _malformed(entry, "has a header that does not begin with '{'")
     try:
-        header = parse_json(raw, "its header", limit=MAX_TENSOR_HEADER_BYTES)
+        header = parse_json(raw, "a header that", limit=MAX_TENSOR_HEADER_BYTES)
     except ConfigError as error:
-        raise _malformed(entry, error.message) from error
+        raise _malformed(entry, f"has {error.message}") from error
     if not isinstance(header, dict) or len(header) > MAX_TENSORS:
         raise _malformed(entry, f"has a header that is no object of at most {MAX_TENSORS} tensors")
     _check_metadata(header.pop(_METADATA, {}), entry)
@@ -149,7 +154,30 @@ def read_header(stream: BinaryIO, size_bytes: int, entry: str, *, aligned: bool 
         key=lambda item: (item[1].offset, item[1].size_bytes),
     )
     _check_cover(slices, start, size_bytes, entry, aligned=aligned)
+    if aligned:
+        _check_encoding(slices, raw, entry)
     return {name: piece for name, piece in slices if not name.startswith(PAD_PREFIX)}
+
+
+def check_padding(stream: BinaryIO, size_bytes: int, entry: str) -> None:
+    """Demand that what readers hide is zeros.
+
+    Args:
+        stream: At the start of the entry, seekable.
+        size_bytes: Length of the whole entry.
+        entry: Its name, for messages.
+
+    Raises:
+        MalformedPackageError: Code ``package.weights``.
+    """
+    header_bytes = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
+    for name, item in json.loads(stream.read(header_bytes)).items():
+        if not name.startswith(PAD_PREFIX):
+            continue
+        begin, end = item["data_offsets"]
+        stream.seek(_LENGTH_BYTES + header_bytes + begin)
+        if end > size_bytes or any(stream.read(end - begin)):
+            raise _malformed(entry, f"has padding {name!r} that is not all zeros")
 
 
 def _check_tensors(tensors: Sequence[WeightTensor]) -> None:
@@ -181,8 +209,19 @@ def _header(ordered: list[WeightTensor]) -> bytes:
         table[tensor.name] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": [begin, end]}
         begin = end
     text = json.dumps(table, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-(_LENGTH_BYTES + len(text)) % ALIGNMENT)
+    text += b" " * (-(_LENGTH_BYTES + len(text)) % DATA_ALIGNMENT)
     return len(text).to_bytes(_LENGTH_BYTES, "little") + text
+
+
+def _check_encoding(slices: list[tuple[str, TensorSlice]], raw: bytes, entry: str) -> None:
+    """Demand that the header is the one that ``weights_entry`` would write, so that nothing can hide in it."""
+    tensors = [
+        WeightTensor(name, piece.dtype, piece.shape, piece.size_bytes, bytes)
+        for name, piece in slices
+        if not name.startswith(PAD_PREFIX)
+    ]
+    if weights_entry(tensors).header[_LENGTH_BYTES:] != raw:
+        raise _malformed(entry, "has a header or an order of tensors that is not the one legal encoding of them")
 
 
 def _check_metadata(metadata: JsonValue, entry: str) -> None:

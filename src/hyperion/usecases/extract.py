@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from hyperion.domain.digest import PREFIX
+from hyperion.domain.digest import PREFIX, digest_of
 from hyperion.domain.document import Digest, Document
-from hyperion.domain.manifest import MANIFEST
+from hyperion.domain.manifest import MANIFEST, SIGNING
 from hyperion.errors import ConflictError, HostError
 from hyperion.format.block_pump import BlockPump
 from hyperion.format.free_space import require_space
@@ -78,12 +78,13 @@ def _fill(package: PackageReader, folder: Path, reporter: Reporter) -> None:
     require_space(folder, total + len(package.manifest_bytes), f"the entries of {package.source}")
     with reporter.stage("Extracting", total, "B") as advance, BlockPump() as pump:
         for name in package.names():
-            check_content(package, name)
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("xb") as stream:
                 pump_entry(package, name, pump, write=stream.write, progress=advance)
-    (folder / MANIFEST).write_bytes(package.manifest_bytes)
+            check_content(package, name)  # of a damaged entry, the damage is the news
+    for name, data in _unlisted(package).items():
+        (folder / name).write_bytes(data)
 
 
 def _add_to(host: Host, package: PackageReader, folder: Path, reporter: Reporter) -> int:
@@ -91,30 +92,37 @@ def _add_to(host: Host, package: PackageReader, folder: Path, reporter: Reporter
     total = package.manifest.total_bytes
     with reporter.stage("Checking", total, "B") as advance, BlockPump() as pump:
         for name in package.names():
-            check_content(package, name)
             pump_entry(package, name, pump, progress=advance)
+            check_content(package, name)
     absent = _absent(package, folder)
     sizes = {name: entry.size_bytes for name, entry in package.manifest.entries.items()}
-    needed = sum(sizes.get(name, len(package.manifest_bytes)) for name in absent)
+    unlisted = _unlisted(package)
+    needed = sum(sizes[name] if name in sizes else len(unlisted[name]) for name in absent)
     require_space(folder, needed, f"the entries of {package.source}")
     with reporter.stage("Extracting", needed, "B") as advance, BlockPump() as pump, _taken_back() as added:
         for name in absent:
             with _new_file(host, folder, name, added) as stream:
-                if name == MANIFEST:
-                    stream.write(package.manifest_bytes)
+                if name in unlisted:
+                    stream.write(unlisted[name])
                 else:
                     pump_entry(package, name, pump, write=stream.write, progress=advance)
-    return len(sizes) + 1 - len(absent)
+    return len(sizes) + len(unlisted) - len(absent)
+
+
+def _unlisted(package: PackageReader) -> dict[str, bytes]:
+    """What the manifest does not list: model.sig where the package is signed, and the manifest, which comes last."""
+    found = {} if package.signing is None else {SIGNING: package.signing}
+    return found | {MANIFEST: package.manifest_bytes}
 
 
 def _absent(package: PackageReader, folder: Path) -> list[str]:
-    """Names of entries that ``folder`` lacks, manifest.json last.
+    """Names of files that ``folder`` lacks, manifest.json last.
 
     Raises:
         ConflictError: It holds others under the same name; the message names them.
     """
     expected = {name: entry.digest for name, entry in package.manifest.entries.items()}
-    expected[MANIFEST] = package.digest
+    expected |= {name: digest_of(data) for name, data in _unlisted(package).items()}
     absent, different = [], []
     for name, digest in expected.items():
         found = _present_digest(folder, name)
