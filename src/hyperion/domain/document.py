@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from typing_extensions import TypeAliasType
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+else:
+    # Pydantic's own JsonValue asks a Python function for each value's type; a Ctrl-C that arrives in it is lost, for
+    # the serializer takes KeyboardInterrupt for "no type found". A plain union never leaves compiled code.
+    _Json = TypeAliasType("_Json", "dict[str, _Json] | list[_Json] | str | bool | int | float | None")
+    JsonValue = Annotated[_Json, WithJsonSchema({})]
 
 __all__ = ["DeploymentName", "Digest", "Document", "JsonValue", "ModelName", "WrittenDocument"]
 
