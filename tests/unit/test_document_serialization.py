@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from types import FrameType
 
 import pytest
@@ -53,21 +55,29 @@ def test_serializing_calls_nothing_but_enums(document: Document) -> None:
     assert set(called) <= {"property.__get__", "Enum.value"}
 
 
-def test_ctrl_c_within_an_enum_is_not_lost() -> None:
+def interrupted(write: Callable[[], object]) -> None:
+    """Call ``write``; the first Python function that it calls meets a Ctrl-C."""
+
     def interrupt(_frame: FrameType, event: str, _argument: object) -> None:
         if event == "call":
             sys.setprofile(None)
             raise KeyboardInterrupt
 
+    sys.setprofile(interrupt)
+    try:
+        write()
+    finally:
+        sys.setprofile(None)
+
+
+def test_ctrl_c_within_an_enum_is_not_lost() -> None:
     written = command()
     serializer = written.__pydantic_serializer__
 
-    sys.setprofile(interrupt)
     with pytest.raises(KeyboardInterrupt):
-        serializer.to_python(written, mode="json")
-    sys.setprofile(interrupt)
+        interrupted(partial(serializer.to_python, written, mode="json"))
     with pytest.raises(PydanticSerializationError) as wrapped:
-        serializer.to_json(written)
+        interrupted(partial(serializer.to_json, written))
 
     assert is_interrupt(wrapped.value)
 
