@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 from tests.models import expected, inputs, mlp, write_model_dir
 from tests.packaging import pack
 
@@ -35,7 +36,7 @@ class TestGolden:
 
         assert self.golden(tmp_path / "m.hyperion").absolute == 0.05
 
-    def test_unwritten_tolerances_suit_what_the_scheme_was_measured_to_need(self, folder: Path, tmp_path: Path) -> None:
+    def test_unwritten_tolerances_are_those_of_the_scheme(self, folder: Path, tmp_path: Path) -> None:
         (folder / "golden" / "sample.json").unlink()
         pack(folder, tmp_path / "float.hyperion", "none")
         summary = pack(folder, tmp_path / "int8.hyperion", "int8")
@@ -43,9 +44,34 @@ class TestGolden:
         with opened(tmp_path / "int8.hyperion") as package:
             golden = load_golden(package, "sample")
         assert self.golden(tmp_path / "float.hyperion") == GoldenRequest()
-        assert 1e-4 < golden.rule.absolute < 0.05
+        assert golden.rule == GoldenRequest(comparison="norm", relative=0.15)
         assert np.array_equal(golden.outputs["probabilities"], expected(mlp(0), inputs()))
         assert summary.warnings == ()
+
+    def test_unwritten_tolerances_that_the_scheme_misses_are_warned_of(self, folder: Path, tmp_path: Path) -> None:
+        (folder / "golden" / "sample.json").unlink()
+        np.savez(folder / "golden" / "sample.npz", x=inputs(), probabilities=np.zeros((4, 8), np.float32))
+
+        summary = pack(folder, tmp_path / "m.hyperion", "int8")
+
+        assert summary.warnings[0].startswith(
+            "golden request 'sample' is not met: output 'probabilities': expected a distance of at most 0.0001"
+        )
+
+    def test_decisions_are_not_compared_beside_scores_once_quantized(self, tmp_path: Path) -> None:
+        model = mlp(0)
+        model.graph.node.append(helper.make_node("ArgMax", ["probabilities"], ["label"], axis=1, keepdims=0))
+        model.graph.output.append(helper.make_tensor_value_info("label", TensorProto.INT64, ["batch"]))
+        folder = write_model_dir(tmp_path / "labelled", model=model, golden=False)
+        (folder / "golden").mkdir()
+        x = inputs()
+        probabilities = expected(mlp(0), x)
+        np.savez(folder / "golden" / "sample.npz", x=x, probabilities=probabilities, label=probabilities.argmax(axis=1))
+
+        summary = pack(folder, tmp_path / "int8.hyperion", "int8")
+
+        assert self.golden(tmp_path / "int8.hyperion").ignore == ("label",)
+        assert summary.warnings[0].startswith("golden request 'sample': 'label' is not compared")
 
     def test_a_model_that_misses_written_tolerances_is_warned_of(self, folder: Path, tmp_path: Path) -> None:
         (folder / "golden" / "sample.json").write_text(json.dumps({"absolute": 1e-6, "relative": 1e-6}))
@@ -60,8 +86,9 @@ class TestGolden:
         summary = pack(folder, tmp_path / "m.hyperion", "auto")
 
         assert (summary.scheme, summary.warnings) == ("none", ())
-        assert summary.reason is not None
-        assert "golden request 'sample' is not met" in summary.reason
+        assert summary.reason == "nothing could be quantized"
+        assert summary.shortfall is not None
+        assert "golden request 'sample' is not met" in summary.shortfall
 
     def test_wrong_expected_outputs_are_warned_of(self, folder: Path, tmp_path: Path) -> None:
         np.savez(folder / "golden" / "sample.npz", x=inputs(), probabilities=np.zeros((4, 8), np.float32))
@@ -70,13 +97,17 @@ class TestGolden:
 
         assert "golden request 'sample' is not met" in summary.warnings[0]
 
-    def test_missing_expected_outputs_are_recorded_from_the_float_model(self, folder: Path, tmp_path: Path) -> None:
+    def test_a_request_without_expected_outputs_is_kept_so(self, folder: Path, tmp_path: Path) -> None:
         np.savez(folder / "golden" / "sample.npz", x=inputs())
 
-        pack(folder, tmp_path / "m.hyperion", "none")
+        summary = pack(folder, tmp_path / "m.hyperion", "none")
 
         with opened(tmp_path / "m.hyperion") as package:
-            assert np.array_equal(load_golden(package, "sample").outputs["probabilities"], expected(mlp(0), inputs()))
+            golden = load_golden(package, "sample")
+        assert (list(golden.inputs), golden.outputs) == (["x"], {})
+        assert summary.warnings == (
+            "golden request 'sample' names no outputs: it is run, but nothing says which answers are right",
+        )
 
     def test_json_requests_are_taken_too(self, folder: Path, tmp_path: Path) -> None:
         x = inputs(2)

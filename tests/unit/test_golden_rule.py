@@ -29,6 +29,10 @@ def answer(values: object, dtype: str = "float32") -> dict[str, np.ndarray]:
         ({}, [INF, -INF, NAN], [INF, -INF, NAN]),
         ({"comparison": "top1"}, [[0.1, 0.9], [0.8, 0.2]], [[0.4, 0.6], [0.6, 0.4]]),
         ({}, [], []),
+        ({"comparison": "norm", "relative": 0.1}, [10.0, 0.0, 0.0], [10.5, 0.5, 0.0]),
+        ({"comparison": "norm", "relative": 0.1}, [10.0, NAN, INF], [10.0, NAN, INF]),
+        ({"comparison": "norm"}, [0.0, 0.0], [1e-4, 0.0]),
+        ({"comparison": "norm"}, [NAN], [NAN]),
     ],
 )
 def test_an_answer_within_the_rule_agrees(rule: dict[str, object], expected: object, found: object) -> None:
@@ -46,6 +50,9 @@ def test_an_answer_within_the_rule_agrees(rule: dict[str, object], expected: obj
         ({"comparison": "top1"}, [[0.1, 0.9]], [[0.9, 0.1]], "expected class 1 in row [0], found 0"),
         ({"comparison": "top1"}, [[0.1, 0.9]], [[NAN, NAN]], "found nan"),
         ({}, [1.0], [1.0, 1.0], "expected shape [1], found [2]"),
+        ({"comparison": "norm", "relative": 0.1}, [3.0, 4.0], [3.0, 5.0], "a distance of at most 0.354 (0.1 of its"),
+        ({"comparison": "norm"}, [1.0, NAN], [1.0, 2.0], "'y'(1,): expected nan, found 2"),
+        ({"comparison": "norm"}, [1.0, 2.0], [1.0, NAN], "'y'(1,): expected 2, found nan"),
     ],
 )
 def test_what_differs_is_said_with_its_place(

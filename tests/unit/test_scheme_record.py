@@ -1,11 +1,11 @@
-"""Schemes: targets, figures that never flatter, tolerances."""
+"""Schemes: targets, figures that never flatter."""
 
 from __future__ import annotations
 
 import pytest
 
 from hyperion.domain.platform import PlatformProfile
-from hyperion.domain.scheme import Agreement, TargetPlatform, rounded, tolerance_for
+from hyperion.domain.scheme import Agreement, TargetPlatform, rounded
 
 
 @pytest.mark.parametrize(
@@ -34,15 +34,8 @@ def test_figures_are_rounded_down() -> None:
     assert rounded(1.0) == 1.0
 
 
-@pytest.mark.parametrize(
-    ("error", "tolerance"), [(0.0, 0.0), (0.004, 0.008), (0.0123, 0.025), (1.0, 2.0), (3e-7, 6e-7), (float("nan"), 0.0)]
-)
-def test_a_tolerance_is_twice_the_error_rounded_up(error: float, tolerance: float) -> None:
-    assert tolerance_for(error) == tolerance
-
-
 def test_agreement_holds_from_the_threshold_on() -> None:
-    at = Agreement(measure="top1", value=0.99, output="y", rows=100, golden_rows=0, float_finite=True)
+    at = Agreement(measure="top1", value=0.99, output="y", rows=100, golden_rows=0)
 
     assert at.holds
     assert not at.model_copy(update={"value": 0.9899}).holds

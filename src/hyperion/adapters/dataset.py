@@ -65,7 +65,7 @@ class _LocalDataset:
         for part in self._parts:
             try:
                 for piece in part.slices(fixed or size):
-                    feeds = piece.feeds if fixed is None else _padded(piece.feeds, fixed, self._signature)
+                    feeds = piece.feeds if fixed is None else _padded(piece.feeds, fixed)
                     yield Batch(feeds, piece.rows, piece.labels, part.name, piece.first_row)
             except FaultyPartError as fault:
                 problems = [Problem(part.name, message) for message in fault.messages]
@@ -74,18 +74,17 @@ class _LocalDataset:
 
 def _fixed_batch(signature: Signature) -> int | None:
     """The batch size that the model demands, or None where the caller chooses it."""
-    for spec in signature.inputs:
+    for spec in signature.required:
         if spec.shape and isinstance(spec.shape[0], int):
             return spec.shape[0]
     return None
 
 
-def _padded(feeds: dict[str, Array], size: int, signature: Signature) -> dict[str, Array]:
+def _padded(feeds: dict[str, Array], size: int) -> dict[str, Array]:
     padded = dict(feeds)
-    for spec in signature.inputs:
-        value = feeds[spec.name]
+    for name, value in feeds.items():
         if value.ndim and len(value) < size:
-            padded[spec.name] = np.concatenate([value, np.repeat(value[-1:], size - len(value), axis=0)])
+            padded[name] = np.concatenate([value, np.repeat(value[-1:], size - len(value), axis=0)])
     return padded
 
 
@@ -112,7 +111,10 @@ def _invalid(folder: Path, problems: Sequence[Problem], signature: Signature) ->
 
 
 def _layout(signature: Signature) -> str:
-    arrays = ", ".join(f"{spec.name!r} {spec.describe()}" for spec in signature.inputs)
+    arrays = ", ".join(f"{spec.name!r} {spec.describe()}" for spec in signature.required)
+    optional = ", ".join(repr(spec.name) for spec in signature.inputs if spec.optional)
+    more = f"; only an .npz may give {optional} too" if optional else ""
     return (
         f"an .npz holds {arrays} and, for accuracy, {LABEL!r}; a .csv has feature columns in that order and {LABEL!r}"
+        f"{more}"
     )

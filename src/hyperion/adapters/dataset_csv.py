@@ -140,13 +140,13 @@ class CsvPart:
 
 
 def _assign(features: Sequence[str], signature: Signature) -> list[_Columns]:
-    """Give the columns to the inputs, in order; one input alone may leave one dimension to the columns."""
-    names = [spec.name for spec in signature.inputs]
+    """Give the columns to the required inputs, in order; one input alone may leave one dimension to the columns."""
+    names = [spec.name for spec in signature.required]
     if sorted(features) == sorted(names) and list(features) != names:
         raise FaultyPartError([f"columns must be in the order of the inputs: expected {names}, found {list(features)}"])
     assigned: list[_Columns] = []
     first = 0
-    for spec in signature.inputs:
+    for spec in signature.required:
         shape = _row_shape(spec, len(features) if len(names) == 1 else None)
         count = math.prod(shape)
         assigned.append(_Columns(spec, first, count, shape))

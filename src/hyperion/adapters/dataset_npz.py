@@ -75,7 +75,7 @@ class NpzPart:
 
     def slices(self, size: int) -> Iterator[Piece]:
         """See dataset_part.Part.slices."""
-        rows, names = self.rows, [spec.name for spec in self._signature.inputs]
+        rows, names = self.rows, [spec.name for spec in self._signature.inputs if spec.name in self._headers]
         with ExitStack() as stack:
             try:
                 archive = stack.enter_context(zipfile.ZipFile(self._path))
@@ -94,19 +94,28 @@ class NpzPart:
     def _problems(self) -> Iterator[str]:
         inputs = {spec.name: spec for spec in self._signature.inputs}
         for name, header in self._headers.items():
-            if name in inputs:
+            if name in inputs and not self._is_by_row(inputs[name]):
+                yield f"array {name!r}: {inputs[name].describe()} is not given row by row; leave it to its default"
+            elif name in inputs:
                 yield from _input_problems(inputs[name], header)
             elif name == LABEL:
                 yield from _label_problems(header)
             else:
                 yield f"array {name!r} is no input of the model and not {LABEL!r}; expected {', '.join(inputs)}"
-        for name in inputs.keys() - self._headers.keys():
+        for name in {spec.name for spec in self._signature.required} - self._headers.keys():
             yield f"array {name!r} is missing: {inputs[name].describe()}; found {', '.join(self._headers) or 'nothing'}"
         lengths = {name: header.shape[0] for name, header in self._headers.items() if header.shape}
         if len(set(lengths.values())) > 1:
             yield f"arrays differ in their number of rows: {lengths}"
         elif not any(lengths.values()):
             yield "holds no rows"
+
+    def _is_by_row(self, spec: TensorSpec) -> bool:
+        """Whether each row of a dataset has its own value of an input; an optional one may be for all rows."""
+        if not spec.optional or spec.shape is None:
+            return True
+        batches = {required.shape[0] for required in self._signature.required if required.shape}
+        return spec.shape != () and (isinstance(spec.shape[0], str) or spec.shape[0] in batches)
 
 
 class _Rows:

@@ -119,14 +119,14 @@ def _request(
         else:
             known = ", ".join([*(f"input:{name}" for name in inputs), *(f"output:{name}" for name in outputs)])
             raise _bad(path, f"has the array {key!r}, which the model does not know; it has {known}")
-    missing = sorted(set(inputs) - set(given))
+    missing = sorted(name for name, spec in inputs.items() if name not in given and not spec.optional)
     if missing:
         raise _bad(path, f"lacks the inputs {', '.join(map(repr, missing))}")
     unknown = sorted(set(request.ignore) - set(outputs))
     if unknown:
         raise _bad(path, f"ignores the outputs {', '.join(map(repr, unknown))}, which the model does not have")
-    ordered = {name: np.ascontiguousarray(given[name]) for name in inputs}
-    wanted = {name: np.ascontiguousarray(expected[name]) for name in outputs if name in expected}
+    ordered = {name: np.asarray(given[name], order="C") for name in inputs if name in given}
+    wanted = {name: np.asarray(expected[name], order="C") for name in outputs if name in expected}
     return GoldenSource(path.stem, ordered, wanted, request, explicit)
 
 

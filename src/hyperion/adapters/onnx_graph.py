@@ -13,19 +13,20 @@ from hyperion.adapters.onnx_signature import requirement_of, signature_of
 from hyperion.adapters.onnx_source import SourceModel, read_source
 from hyperion.adapters.onnx_weights import hoist, weight_uses
 from hyperion.domain.layer import LayerPlan, WeightUse, split_layers
-from hyperion.domain.manifest import WEIGHTS_FOLDER, SchemeName
+from hyperion.domain.manifest import WEIGHTS_FOLDER, GoldenRequest, SchemeName
 from hyperion.domain.scheme import (
+    GOLDEN_RELATIVE,
     STORAGE,
     KeptTensor,
     LayerScheme,
     QuantizationRecord,
     QuantizeChoice,
     TargetPlatform,
-    tolerance_for,
 )
 from hyperion.domain.tensor import Signature
 from hyperion.format.weights import ITEM_BYTES
-from hyperion.ports import Array, GoldenSource, PreparedLayer, PreparedModel, Reporter
+from hyperion.ports import GoldenSource, PreparedLayer, PreparedModel, Reporter
+from hyperion.quantization.candidate import Scheme
 
 _SMALL_TYPES = ("I8", "U8")
 
@@ -62,30 +63,35 @@ class OnnxGraph:
         uses = weight_uses(self._source.model)
         plans = split_layers(uses)
         full_range = platform is not None and platform.has_vnni
-        measure = None
+        warnings = [*self._source.warnings, *_silent(golden)]
         with reporter.stage("Quantizing"):
             form = untouched(self._source.model, "none", None) if quantize == "none" else is_settled(self._source.model)
-            quantizing = None
+            finite: tuple[str, ...] = ()
             if form is None:
-                quantizing = Quantizing(
-                    self._source, plans, "w4" if quantize == "w4" else "int8", full_range=full_range
-                )
+                scheme: Scheme = "w4" if quantize == "w4" else "int8"
+                quantizing = Quantizing(self._source, plans, scheme, full_range=full_range)
+                judged = tuple(_judged(request, scheme) for request in golden)
                 if quantizing.impossible is not None:
-                    form, quantizing = untouched(self._source.model, "none", quantizing.impossible), None
-            if quantizing is not None or any(not request.outputs for request in golden):
-                measure = FormMeasure(self._source, signature, golden, self._path)
-                golden = measure.recorded()
-        if form is None:
-            assert quantizing is not None and measure is not None  # noqa: S101, PT018 - made together above
-            form = quantizing.agreeing(measure, reporter) if quantize == "auto" else quantizing.all(measure)
-        warnings = list(form.warnings)
-        if measure is not None and form.scheme not in ("none", "kept"):
-            golden = _widened(golden, measure.golden_answers(form.model), warnings)
+                    form = untouched(self._source.model, "none", quantizing.impossible)
+                else:
+                    measure = FormMeasure(self._source, signature, judged, self._path)
+                    form = quantizing.agreeing(measure, reporter) if quantize == "auto" else quantizing.all(measure)
+                    finite = measure.finite_outputs
+                if form.scheme != "none":
+                    warnings += _uncompared(golden, judged)
+                    golden = judged
+        warnings += form.warnings
         source = SourceModel(form.model, self._source.folder)
         layers = hoist(source, plans, form.origins, lambda key: _scheme_of(key, form), _entry)
-        record = _record(quantize, form, uses, plans, layers, full_range=full_range)
+        record = _record(quantize, form, uses, plans, layers, full_range=full_range, finite_outputs=finite)
         return PreparedModel(
-            architecture_bytes(form.model), layers, requirement_of(form.model), record, tuple(golden), tuple(warnings)
+            architecture_bytes(form.model),
+            layers,
+            requirement_of(form.model),
+            record,
+            tuple(golden),
+            form.measurements,
+            tuple(warnings),
         )
 
 
@@ -97,38 +103,39 @@ def _scheme_of(key: str, form: Form) -> SchemeName:
     return form.scheme if key in form.origins or form.scheme == "kept" else "none"
 
 
-def _widened(
-    golden: Sequence[GoldenSource], answers: dict[str, dict[str, Array]], warnings: list[str]
-) -> tuple[GoldenSource, ...]:
-    """Golden requests whose tolerances nobody wrote get ones that the quantized model was measured to need."""
-    return tuple(
-        request if request.explicit else _widen(request, answers[request.name], warnings) for request in golden
+def _silent(golden: Sequence[GoldenSource]) -> list[str]:
+    return [
+        f"golden request {request.name!r} names no outputs: it is run, but nothing says which answers are right"
+        for request in golden
+        if not request.outputs
+    ]
+
+
+def _judged(golden: GoldenSource, scheme: Scheme) -> GoldenSource:
+    """A golden request with the rule of its scheme, where nobody wrote one.
+
+    Nothing of the rule is measured, so that it is the same on every machine. Beside floating-point outputs those of
+    other types are not compared: they are decisions, and a quantized model may decide a near tie the other way.
+    """
+    if golden.explicit:
+        return golden
+    exact = {name for name, expected in golden.outputs.items() if expected.dtype.kind != "f"}
+    ignored = exact if len(exact) < len(golden.outputs) else set()
+    rule = GoldenRequest(
+        comparison="norm",
+        relative=GOLDEN_RELATIVE[scheme],
+        ignore=tuple(sorted({*golden.request.ignore, *ignored})),
     )
+    return replace(golden, request=rule)
 
 
-def _widen(golden: GoldenSource, answers: dict[str, Array], warnings: list[str]) -> GoldenSource:
-    import numpy as np
-
-    largest, ignore = 0.0, []
-    for name, expected in golden.outputs.items():
-        found = answers[name]
-        if expected.dtype.kind == "f" and expected.shape == found.shape:
-            both = np.isfinite(expected) & np.isfinite(found)
-            difference = np.abs(expected.astype(np.float64) - found.astype(np.float64))[both]
-            largest = max(largest, float(difference.max(initial=0.0)))
-        elif not np.array_equal(expected, found):
-            ignore.append(name)
-            warnings.append(
-                f"golden request {golden.name!r}: the quantized model gives other values for {name!r}, "
-                "which is therefore not compared"
-            )
-    request = golden.request.model_copy(
-        update={
-            "absolute": max(golden.request.absolute, tolerance_for(largest)),
-            "ignore": tuple(sorted({*golden.request.ignore, *ignore})),
-        }
-    )
-    return replace(golden, request=request)
+def _uncompared(golden: Sequence[GoldenSource], judged: Sequence[GoldenSource]) -> list[str]:
+    return [
+        f"golden request {before.name!r}: {', '.join(map(repr, more))} is not compared: a quantized model may decide "
+        "a near tie the other way"
+        for before, after in zip(golden, judged, strict=True)
+        if (more := [name for name in after.request.ignore if name not in before.request.ignore])
+    ]
 
 
 def _record(
@@ -139,6 +146,7 @@ def _record(
     layers: Sequence[PreparedLayer],
     *,
     full_range: bool,
+    finite_outputs: tuple[str, ...],
 ) -> QuantizationRecord:
     sizes = {use.key: use.size_bytes for use in uses}
     schemes = tuple(
@@ -154,8 +162,7 @@ def _record(
         bytes_before=sum(layer.bytes_before for layer in schemes),
         bytes_after=sum(layer.bytes_after for layer in schemes),
         layers=schemes,
-        agreement=form.agreement,
-        agreement_unavailable=form.agreement_unavailable,
+        finite_outputs=finite_outputs,
     )
 
 

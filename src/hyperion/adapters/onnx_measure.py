@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hyperion.adapters.onnx_samples import Samples, collect_samples, rows_of
@@ -11,8 +11,7 @@ from hyperion.adapters.onnx_source import SourceModel
 from hyperion.adapters.onnxruntime_session import make_session, run_interruptibly
 from hyperion.domain.scheme import Agreement, rounded
 from hyperion.domain.tensor import Signature, TensorSpec
-from hyperion.errors import ModelSourceError
-from hyperion.ports import Array, GoldenSource, SessionOptions, Tensors
+from hyperion.ports import GoldenSource, SessionOptions
 from hyperion.quantization.agreement import Likeness, are_probabilities, compare_rows
 from hyperion.quantization.recognition import scores_classes
 from hyperion.verification.golden import Golden, compare, is_finite
@@ -29,7 +28,7 @@ class Measured:
     Attributes:
         agreement: None where nothing could be compared.
         error: Relative error of the compared output.
-        unmet: What differs in golden requests whose tolerances a person wrote, by name.
+        unmet: What differs in golden requests that the float model meets, by name.
     """
 
     agreement: Agreement | None
@@ -38,36 +37,34 @@ class Measured:
 
 
 class FormMeasure:
-    """Compares forms of one model on the same inputs."""
+    """Compares forms of one model on the same inputs.
+
+    Attributes:
+        samples: These inputs, with the float model's answers.
+        finite_outputs: Outputs that hold no NaN or infinity in any of these answers.
+    """
 
     def __init__(self, source: SourceModel, signature: Signature, golden: Sequence[GoldenSource], path: str) -> None:
         self._folder = source.folder
         self._signature = signature
-        self._golden = golden
         self._path = path
         self._names = [spec.name for spec in signature.outputs]
         session = self._session(source.model)
         self.samples: Samples = collect_samples(
             source.model, signature, golden, lambda feeds: run_interruptibly(session, self._names, feeds, path)
         )
+        self.finite_outputs = tuple(
+            name
+            for name in self._names
+            if self.samples.answers and all(is_finite(answer[name]) for answer in self.samples.answers)
+        )
         self._scores = _class_scores(source.model, signature, self.samples)
-        self._float_golden = {
-            request.name: run_interruptibly(session, self._names, request.inputs, path) for request in golden
-        }
         # What the float model does not meet either says nothing about a scheme; packaging warns of it anyway.
         self._binding = tuple(
             request
-            for request in self.recorded()
-            if request.explicit and compare(_as_golden(request), self._float_golden[request.name]).ok
-        )
-
-    def recorded(self) -> tuple[GoldenSource, ...]:
-        """The golden requests; one without expected outputs gets the float model's."""
-        return tuple(
-            request
+            for request in golden
             if request.outputs
-            else replace(request, outputs=_storable(self._float_golden[request.name], request.name))
-            for request in self._golden
+            and compare(_as_golden(request), run_interruptibly(session, self._names, request.inputs, path)).ok
         )
 
     def compared_output(self) -> TensorSpec | None:
@@ -92,14 +89,6 @@ class FormMeasure:
                 golden_rows += rows_of(feeds) if index < self.samples.golden else 0
         return Measured(self._agreement(output, total, golden_rows), total.error, self._unmet(session))
 
-    def golden_answers(self, model: ModelProto) -> dict[str, dict[str, Array]]:
-        """What a form answers to the golden requests, by name."""
-        session = self._session(model)
-        return {
-            request.name: run_interruptibly(session, self._names, request.inputs, self._path)
-            for request in self._golden
-        }
-
     def _agreement(self, output: TensorSpec | None, total: Likeness, golden_rows: int) -> Agreement | None:
         if output is None or not total.rows:
             return None
@@ -109,7 +98,6 @@ class FormMeasure:
             output=output.name,
             rows=total.rows,
             golden_rows=min(golden_rows, total.rows),
-            float_finite=all(is_finite(answer[output.name]) for answer in self.samples.answers),
         )
 
     def _unmet(self, session: InferenceSession) -> dict[str, str]:
@@ -135,22 +123,6 @@ def _class_scores(model: ModelProto, signature: Signature, samples: Samples) -> 
         return found
     rows = [answer[found.name] for answer in samples.answers]
     return found if rows and all(are_probabilities(part) for part in rows) else None
-
-
-def _storable(answers: Tensors, name: str) -> dict[str, Array]:
-    """The outputs that a golden request can hold.
-
-    Raises:
-        ModelSourceError: There are none (code ``model_source.golden``).
-    """
-    found = {output: array for output, array in answers.items() if array.dtype.kind in "biuf"}
-    if not found:
-        raise ModelSourceError(
-            f"golden request {name!r}: none of the outputs {', '.join(map(repr, answers))} can be kept in it",
-            hint="leave this golden request out; the model is then checked with a generated input",
-            code="model_source.golden",
-        )
-    return found
 
 
 def _as_golden(request: GoldenSource) -> Golden:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from hyperion.adapters.onnx_measure import FormMeasure, Measured
 from hyperion.adapters.onnx_source import SourceModel
 from hyperion.domain.layer import LayerPlan
 from hyperion.domain.manifest import SchemeName
-from hyperion.domain.scheme import AGREEMENT_THRESHOLD, Agreement
+from hyperion.domain.scheme import AGREEMENT_THRESHOLD, Measurements
 from hyperion.errors import EngineError
 from hyperion.ports import Reporter
 from hyperion.quantization.candidate import Candidate, Scheme, find_candidates
@@ -36,9 +37,8 @@ class Form:
         scheme: What it was quantized with.
         origins: Key of every tensor that quantizing made → key of the weight that it stands for.
         reasons: Why a weight stayed as it was, by key.
-        reason: Why nothing was quantized, or why some of it stayed in float.
-        agreement: With the float model.
-        agreement_unavailable: Why there is no figure.
+        reason: Why nothing was quantized, or why some of it stayed in float; without measured figures.
+        measurements: Those figures; None where nothing was tried.
         warnings: What a person should know.
     """
 
@@ -47,16 +47,13 @@ class Form:
     origins: Mapping[str, str] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
     reason: str | None = None
-    agreement: Agreement | None = None
-    agreement_unavailable: str | None = None
+    measurements: Measurements | None = None
     warnings: tuple[str, ...] = ()
 
 
-def untouched(model: ModelProto, scheme: SchemeName, reason: str | None, *warnings: str) -> Form:
+def untouched(model: ModelProto, scheme: SchemeName, reason: str | None) -> Form:
     """The model as it is."""
-    return Form(
-        model, scheme, reason=reason, agreement_unavailable="nothing was quantized", warnings=warnings
-    )  # fmt: skip
+    return Form(model, scheme, reason=reason)
 
 
 def is_settled(model: ModelProto) -> Form | None:
@@ -105,13 +102,14 @@ class Quantizing:
                 f"{measured.agreement.measure} agreement with the float model is {measured.agreement.value}, below "
                 f"{AGREEMENT_THRESHOLD}; --quantize auto keeps in float what breaks it"
             )
-        return self._form(form, measured, measure, self._reasons, None, *warnings)
+        return self._form(form, measured, measure, Measurements(), warnings=tuple(warnings))
 
     def agreeing(self, measure: FormMeasure, reporter: Reporter) -> Form:
         """As much as leaves the answers as they were."""
         if measure.compared_output() is None or not measure.samples.feeds:
             why = measure.samples.unavailable or "no output is floating-point"
-            return untouched(self._source.model, "none", f"agreement with the float model cannot be measured: {why}")
+            form = untouched(self._source.model, "none", "agreement with the float model cannot be measured")
+            return replace(form, measurements=Measurements(unavailable=why))
         groups = self._groups()
         trials: dict[frozenset[str], Measured] = {}
 
@@ -128,14 +126,13 @@ class Quantizing:
         with reporter.stage("Measuring agreement with the float model", unit="trials") as advance:
             choice = choose(list(groups), trial)
         first = trials.get(frozenset(groups))
+        alone = {key: error for group, error in choice.kept.items() if error < float("inf") for key in groups[group]}
+        found = Measurements(shortfall=_shortfall(first) if choice.kept else None, alone=alone)
         if not choice.quantized:
-            return untouched(self._source.model, "none", f"nothing could be quantized: {_shortfall(first)}")
-        form, measured = self._measured(measure, frozenset(choice.quantized))
-        reason = None
-        if choice.kept:
-            kept = sum(len(groups[group]) for group in choice.kept)
-            reason = f"{kept} of {len(self._candidates)} weights stay in float: {_shortfall(first)} with all quantized"
-        return self._form(form, measured, measure, self._reasons | self._kept_reasons(choice, groups), reason)
+            form = untouched(self._source.model, "none", "nothing could be quantized")
+            return replace(form, measurements=found.model_copy(update={"unavailable": "nothing was quantized"}))
+        quantized, measured = self._measured(measure, frozenset(choice.quantized))
+        return self._form(quantized, measured, measure, found, self._kept_reasons(choice, groups))
 
     def _groups(self) -> dict[str, tuple[str, ...]]:
         """What is tried together: single weights, or layers where there are many; keys by name of the group."""
@@ -159,10 +156,7 @@ class Quantizing:
 
     def _kept_reasons(self, choice: Choice, groups: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
         return {
-            key: "the engine refuses it quantized"
-            if error == float("inf")
-            else f"breaks the agreement: quantizing {'it' if len(groups[group]) == 1 else 'its layer'} alone changes "
-            f"the output by {error:.1%}"
+            key: "the engine refuses it quantized" if error == float("inf") else "breaks the agreement"
             for group, error in choice.kept.items()
             for key in groups[group]
         }
@@ -172,15 +166,23 @@ class Quantizing:
         form: tuple[ModelProto, dict[str, str]],
         measured: Measured,
         measure: FormMeasure,
-        reasons: Mapping[str, str],
-        reason: str | None,
-        *warnings: str,
+        found: Measurements,
+        kept: Mapping[str, str] = MappingProxyType({}),
+        warnings: tuple[str, ...] = (),
     ) -> Form:
         model, origins = form
         unavailable = None
         if measured.agreement is None:
             unavailable = measure.samples.unavailable or "no finite floating-point output could be compared"
-        return Form(model, self._scheme, origins, reasons, reason, measured.agreement, unavailable, warnings)
+        return Form(
+            model,
+            self._scheme,
+            origins,
+            {**self._reasons, **kept},
+            f"{len(kept)} of {len(self._candidates)} weights stay in float" if kept else None,
+            found.model_copy(update={"agreement": measured.agreement, "unavailable": unavailable}),
+            warnings,
+        )
 
 
 def _shortfall(measured: Measured | None) -> str:
@@ -192,7 +194,7 @@ def _shortfall(measured: Measured | None) -> str:
     if measured.agreement is None:
         return "no finite floating-point output could be compared"
     found = measured.agreement
-    return f"{found.measure} agreement is {found.value}, below {found.threshold},"
+    return f"{found.measure} agreement is {found.value}, below {found.threshold}"
 
 
 def _copy(model: ModelProto) -> ModelProto:

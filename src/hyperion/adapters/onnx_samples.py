@@ -108,14 +108,14 @@ def _is_open(spec: TensorSpec) -> bool:
 
 
 class _Generator:
-    """Draws inputs; the same ones on every run."""
+    """Draws inputs, but for those with a default; the same ones on every run."""
 
     def __init__(self, model: ModelProto, signature: Signature, examples: Sequence[Tensors]) -> None:
         import numpy as np
 
         self._random = np.random.default_rng(_SEED)
-        self._specs = signature.inputs
-        self._examples = examples
+        self._specs = signature.required
+        self._examples = [{spec.name: example[spec.name] for spec in self._specs} for example in examples]
         self._bounds = {
             spec.name: index_bound(model, spec.name) for spec in self._specs if spec.dtype.startswith(("int", "uint"))
         }

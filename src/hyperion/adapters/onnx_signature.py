@@ -19,14 +19,17 @@ _ONNX_DOMAIN = "ai.onnx"
 
 
 def signature_of(model: ModelProto, source: str) -> Signature:
-    """Inputs and outputs of a model; initializers that also stand among the inputs are none.
+    """Inputs and outputs of a model; an input that is also an initializer is optional (see onnx_source.read_source).
 
     Raises:
         ModelSourceError: Something that is no tensor goes in or comes out (code ``model_source.not_a_tensor``).
     """
     held = {tensor.name for tensor in model.graph.initializer}
     return Signature(
-        inputs=tuple(_spec(value, source, "input") for value in model.graph.input if value.name not in held),
+        inputs=tuple(
+            _spec(value, source, "input").model_copy(update={"optional": value.name in held})
+            for value in model.graph.input
+        ),
         outputs=tuple(_spec(value, source, "output") for value in model.graph.output),
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from hyperion.adapters.onnx_defaults import optional_inputs, settle_inputs
 from hyperion.adapters.onnx_parts import (
     EXTERNAL,
     bad_reference,
@@ -30,7 +31,6 @@ MAX_MODEL_BYTES = 2**31 - 1
 """Protobuf's own limit; larger models keep their weights in external parts."""
 HOISTED_CONSTANT_BYTES = 1024
 """Constant nodes above this are weights."""
-FIRST_IR_WITH_HIDDEN_WEIGHTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,12 @@ class SourceModel:
     Attributes:
         model: Weights are initializers; each holds its raw bytes or refers to a checked range of a part.
         folder: Where parts lie.
+        warnings: What a person should know of it.
     """
 
     model: ModelProto
     folder: Path
+    warnings: tuple[str, ...] = ()
 
     def raw(self, tensor: TensorProto) -> bytes | memoryview:
         """A tensor's raw little-endian bytes; those of external parts are mapped, not read."""
@@ -75,7 +77,7 @@ def read_source(path: Path) -> SourceModel:
     """Read a model and bring it into the one form that everything after relies on.
 
     Stale shapes, documentation texts and exporters' notes are dropped, large Constant nodes become initializers,
-    typed tensor fields become raw bytes.
+    typed tensor fields become raw bytes; initializers among the inputs are there as optional inputs only.
 
     Raises:
         ModelSourceError: No ONNX model, a Git LFS pointer, or a part that is missing, outside or too short.
@@ -83,6 +85,7 @@ def read_source(path: Path) -> SourceModel:
     """
     folder = path.parent.resolve()
     model, inside = _read(path)
+    warnings = settle_inputs(model)
     for scope, graph in all_graphs(model.graph):
         _strip(graph)
         own = inside if scope == "" else {}
@@ -105,8 +108,12 @@ def read_source(path: Path) -> SourceModel:
                 refuse_external_in_functions(node, path)
     model.ClearField("doc_string")
     del model.training_info[:]
-    _drop_listed_weights(model)
-    return SourceModel(model, folder)
+    source = SourceModel(model, folder, warnings)
+    optional = optional_inputs(model)
+    for tensor in model.graph.initializer:
+        if tensor.name in optional and tensor.data_location == EXTERNAL:
+            _take_in(tensor, bytes(source.raw(tensor)))
+    return source
 
 
 def _read(path: Path) -> tuple[ModelProto, dict[int, tuple[int, int]]]:
@@ -173,16 +180,11 @@ def _strip_node(node: NodeProto) -> None:
         attribute.ClearField("doc_string")
 
 
-def _drop_listed_weights(model: ModelProto) -> None:
-    """Before IR version 4 every weight also stood among the inputs, without that meaning anything."""
-    if model.ir_version >= FIRST_IR_WITH_HIDDEN_WEIGHTS:
-        return
-    for _, graph in all_graphs(model.graph):
-        weights = {tensor.name for tensor in graph.initializer}
-        inputs = [type(value).FromString(value.SerializeToString()) for value in graph.input]
-        del graph.input[:]
-        graph.input.extend(value for value in inputs if value.name not in weights)
-    model.ir_version = FIRST_IR_WITH_HIDDEN_WEIGHTS
+def _take_in(tensor: TensorProto, raw: bytes) -> None:
+    """Hold the bytes of a tensor in the graph itself."""
+    tensor.ClearField("external_data")
+    tensor.ClearField("data_location")
+    tensor.raw_data = raw
 
 
 def _hoist_constants(graph: GraphProto) -> list[TensorProto]:

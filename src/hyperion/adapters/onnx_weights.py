@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from hyperion.adapters.onnx_defaults import optional_inputs
 from hyperion.adapters.onnx_parts import EXTERNAL
 from hyperion.adapters.onnx_source import SourceModel
 from hyperion.adapters.onnx_types import dtype_of, is_storable, stored_as, tensor_bytes
@@ -33,9 +34,10 @@ _NUMERIC = frozenset({"float32", "float16", "bfloat16", "float64", "int8", "uint
 
 
 def weight_uses(model: ModelProto) -> tuple[WeightUse, ...]:
-    """Every weight at its first use, in topological order."""
+    """Every weight at its first use, in topological order; the defaults of optional inputs are none."""
     first: dict[str, Use] = {}
     operands: dict[str, bool] = {}
+    defaults = optional_inputs(model)
     for use in initializer_uses(model.graph):
         first.setdefault(use.key, use)
         operands[use.key] = operands.get(use.key, True) and use.node.op_type in WEIGHTED_OPERATORS
@@ -45,12 +47,12 @@ def weight_uses(model: ModelProto) -> tuple[WeightUse, ...]:
             tensor_bytes(use.tensor.data_type, use.tensor.dims),
         )
         for key, use in first.items()
-        if _is_weight(use.tensor, only_operand=operands[key])
+        if key not in defaults and _is_weight(use.tensor, only_operand=operands[key])
     ]  # fmt: skip
-    return (*found, *_unread(model, first))
+    return (*found, *_unread(model, {*first, *defaults}))
 
 
-def _unread(model: ModelProto, read: Mapping[str, Use]) -> Iterator[WeightUse]:
+def _unread(model: ModelProto, read: Collection[str]) -> Iterator[WeightUse]:
     """Large initializers that no node reads, such as those that are outputs themselves."""
     for path, graph in all_graphs(model.graph):
         for tensor in graph.initializer:

@@ -1,44 +1,69 @@
-"""Reports on disk: ``reports/<deployment>/<UTC timestamp>-<kind>.json``."""
+"""Reports on disk: ``reports/<deployment>/<UTC timestamp>-<kind>.json``, ``measurements/<digest>/<platform>.json``."""
 
 from __future__ import annotations
 
 import itertools
 from datetime import UTC
 from pathlib import Path
+from typing import TypeVar
 
 from hyperion.adapters.state_folder import make_private
+from hyperion.domain.document import Document
 from hyperion.domain.finding import Report
+from hyperion.domain.scheme import HostMeasurements
 from hyperion.errors import ConfigError, HostError
 from hyperion.format.strict_json import parse_document
 from hyperion.ports import Files
+
+Kept = TypeVar("Kept", bound=Document)
 
 
 class LocalReportStore:
     """The reports of one host; implements ports.ReportStore. A report is never changed once it is written."""
 
-    def __init__(self, root: Path, files: Files) -> None:
-        self._root = root
+    def __init__(self, state: Path, files: Files) -> None:
+        """Reports and measurements lie under the state folder, each in a folder of their own."""
+        self._root = state / "reports"
+        self._measurements = state / "measurements"
         self._files = files
 
     def save(self, deployment: str, report: Report) -> Path:
-        folder = self._root / deployment
-        try:
-            make_private(folder)
-        except OSError as error:
-            raise HostError(
-                f"the folder of reports {folder} cannot be made: {error.strerror}",
-                hint="check its permissions and the free space with 'df'",
-                code="report.not_writable",
-            ) from error
-        path = _free_path(folder, report)
-        with self._files.replacing(path) as stream:
-            stream.write(report.model_dump_json(indent=2).encode() + b"\n")
-        return path
+        folder = _made(self._root / deployment)
+        return self._write(_free_path(folder, report), report)
 
     def recent(self, deployment: str, kind: str | None = None, limit: int | None = None) -> tuple[Report, ...]:
         paths = sorted((self._root / deployment).glob("*.json"), key=lambda path: path.name, reverse=True)
         wanted = (path for path in paths if kind is None or _kind_of(path) == kind)
-        return tuple(_read(path) for path in itertools.islice(wanted, limit))
+        return tuple(_read(Report, path) for path in itertools.islice(wanted, limit))
+
+    def save_measurements(self, found: HostMeasurements) -> Path:
+        path = self._measured(found.digest, found.platform)
+        _made(path.parent)
+        return self._write(path, found)
+
+    def measurements(self, digest: str, platform: str) -> HostMeasurements | None:
+        path = self._measured(digest, platform)
+        return _read(HostMeasurements, path) if path.is_file() else None
+
+    def _measured(self, digest: str, platform: str) -> Path:
+        return self._measurements / digest.replace(":", "-") / f"{platform.replace('/', '-')}.json"
+
+    def _write(self, path: Path, document: Document) -> Path:
+        with self._files.replacing(path) as stream:
+            stream.write(document.model_dump_json(indent=2).encode() + b"\n")
+        return path
+
+
+def _made(folder: Path) -> Path:
+    try:
+        make_private(folder)
+    except OSError as error:
+        raise HostError(
+            f"the folder of reports {folder} cannot be made: {error.strerror}",
+            hint="check its permissions and the free space with 'df'",
+            code="report.not_writable",
+        ) from error
+    return folder
 
 
 def _free_path(folder: Path, report: Report) -> Path:
@@ -52,9 +77,9 @@ def _kind_of(path: Path) -> str:
     return path.stem.partition("-")[2]
 
 
-def _read(path: Path) -> Report:
+def _read(kind: type[Kept], path: Path) -> Kept:
     try:
-        return parse_document(Report, path.read_bytes(), str(path))
+        return parse_document(kind, path.read_bytes(), str(path))
     except OSError as error:
         raise HostError(
             f"the report {path} cannot be read: {error.strerror}",

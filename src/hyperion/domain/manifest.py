@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
-from hyperion.domain.document import Digest, Document, ModelName
-from hyperion.domain.tensor import DType, Signature
+from hyperion.domain.document import Digest, Document, Many, ModelName
+from hyperion.domain.tensor import LARGEST_INTEGER, DType, Signature
 from hyperion.domain.version import Version
 from hyperion.errors import ConfigError
 
@@ -38,6 +38,23 @@ SchemeLabel = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
 """A scheme as manifests name it: open, so that a later scheme needs no later format."""
 
 
+def _semantic(text: str) -> str:
+    try:
+        return str(Version.parse(text))
+    except ConfigError as error:
+        raise ValueError(error.message) from error
+
+
+def _universal(date: datetime) -> datetime:
+    if date.utcoffset() != timedelta():
+        raise ValueError("a date is written in UTC, such as 2026-01-02T03:04:05Z")
+    return date
+
+
+SemanticVersion = Annotated[str, AfterValidator(_semantic)]
+Size = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
+
+
 class ChunkTree(Document):
     """The digests of an entry's chunks, summed up: what lets one entry be proven in parallel and in part."""
 
@@ -51,7 +68,7 @@ class Entry(Document):
     """One member of a package, as its manifest lists it."""
 
     digest: Digest
-    size_bytes: Annotated[int, Field(ge=0)]
+    size_bytes: Size
     chunks: ChunkTree | None = None
     """Of entries over 8 MiB, and of no others."""
 
@@ -60,17 +77,17 @@ class LayerTensor(Document):
     name: str
     dtype: str
     """Element type as safetensors names it (F32, I8, U8, …)."""
-    shape: tuple[int, ...]
+    shape: Many[Size]
     scheme: SchemeLabel
 
 
 class Layer(Document):
     """One ``weights/layerN.weights`` entry and the tensors in it."""
 
-    index: Annotated[int, Field(ge=0)]
+    index: Size
     name: str
     entry: str
-    tensors: tuple[LayerTensor, ...]
+    tensors: Many[LayerTensor]
 
 
 class EngineRequirement(Document):
@@ -78,9 +95,9 @@ class EngineRequirement(Document):
 
     name: Literal["onnxruntime"] = "onnxruntime"
     minimum_version: str
-    opsets: dict[str, int]
+    opsets: dict[str, Size]
     """Operator-set version by domain; the ONNX domain is written ``ai.onnx``."""
-    operators: tuple[str, ...]
+    operators: Many[str]
     """``domain::Operator`` of every node, sorted."""
 
 
@@ -88,16 +105,16 @@ class Parent(Document):
     """The package that this one was made from."""
 
     digest: Digest
-    version: str
+    version: SemanticVersion
     signature: Signature
     processing: Digest | None = None
     """Of its config/processing.json, where it had one."""
 
 
 class HistoryLine(Document):
-    version: str
+    version: SemanticVersion
     message: str
-    date: datetime | None = None
+    date: Annotated[datetime, AfterValidator(_universal)] | None = None
     digest_before: Digest | None = None
 
 
@@ -107,28 +124,20 @@ class Manifest(Document):
     format: Literal["hyperion"] = "hyperion"
     format_version: int
     name: ModelName
-    version: str
+    version: SemanticVersion
     description: str = ""
     author: str = ""
     license: str = ""
-    tags: tuple[str, ...] = ()
+    tags: Many[str] = ()
     platform: str | None = None
     """The target that the scheme was chosen for (``--platform``), None for any."""
     signature: Signature
     engine: EngineRequirement
-    layers: tuple[Layer, ...]
+    layers: Many[Layer]
     entries: dict[str, Entry]
     parent: Parent | None = None
-    history: tuple[HistoryLine, ...] = ()
+    history: Many[HistoryLine] = ()
     annotations: dict[str, str] = {}
-
-    @field_validator("version")
-    @classmethod
-    def _semantic(cls, text: str) -> str:
-        try:
-            return str(Version.parse(text))
-        except ConfigError as error:
-            raise ValueError(error.message) from error
 
     @property
     def total_bytes(self) -> int:
@@ -144,15 +153,17 @@ class Manifest(Document):
 class GoldenRequest(Document):
     """How a recorded request is compared: ``assets/golden/NAME.json`` beside ``NAME.safetensors``.
 
-    The tensors file holds ``input:NAME`` and ``output:NAME`` tensors.
+    The tensors file holds ``input:NAME`` and ``output:NAME`` tensors; a request without outputs is run, but nothing
+    says which answers are right.
     """
 
     format_version: int = 1
-    comparison: Literal["close", "equal", "top1"] = "close"
-    """``close``: |found - expected| ≤ absolute + relative * |expected|; ``top1``: same class in every row."""
+    comparison: Literal["close", "equal", "norm", "top1"] = "close"
+    """``close``: |found - expected| ≤ absolute + relative * |expected| for every element; ``norm``: the same of the
+    root mean squares over all elements of an output; ``top1``: same class in every row."""
     absolute: Annotated[float, Field(ge=0)] = 1e-4
     relative: Annotated[float, Field(ge=0)] = 1e-3
-    ignore: tuple[str, ...] = ()
+    ignore: Many[str] = ()
     """Outputs that are not compared."""
 
 

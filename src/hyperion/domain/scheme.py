@@ -1,14 +1,19 @@
-"""Quantization schemes: which there are, which one a model got, and what was measured (config/quantization.json)."""
+"""Quantization schemes: which there are, which one a model got (config/quantization.json), and what was measured.
+
+What was measured runs through the engine, so its last digits are the machine's: it stays with the host (Measurements)
+and never goes into a package (docs/adr/0013-nothing-measured-in-a-package.md).
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from hyperion.domain.document import Document
+from hyperion.domain.document import Digest, Document, Many
 from hyperion.domain.manifest import SchemeName
 from hyperion.domain.platform import PlatformProfile
 
@@ -20,6 +25,13 @@ AGREEMENT_THRESHOLD = 0.99
 
 W4_BLOCK = 32
 """Weights that share one scale and zero point in ``w4``."""
+
+GOLDEN_RELATIVE: dict[str, float] = {"int8": 0.15, "w4": 0.3}
+"""How far a golden answer may lie from the float model's, as a share of its norm, where nobody wrote tolerances.
+
+A cosine of 0.99 (AGREEMENT_THRESHOLD) between vectors of one length is a distance of √(2 · 0.01) = 0.14; 4 bits get
+twice the room. Measured on six models: 0.00–0.12 with int8, 0.00–0.22 with w4.
+"""
 
 VNNI_FEATURES = frozenset({"vnni", "avx_vnni", "avxvnni", "avx512_vnni", "avx512vnni", "avx_vnni_int8", "asimddp"})
 """CPU features with which u8·s8 products cannot saturate, so that int8 may use its full range."""
@@ -73,7 +85,7 @@ class LayerScheme(Document):
     """Bits of one element of the layer's largest weight."""
     bytes_before: int
     bytes_after: int
-    kept: tuple[KeptTensor, ...] = ()
+    kept: Many[KeptTensor] = ()
     """Weights of this layer that stayed as they were, each with its reason."""
 
 
@@ -89,32 +101,55 @@ class Agreement(Document):
     rows: Annotated[int, Field(ge=1)]
     golden_rows: Annotated[int, Field(ge=0)]
     """How many rows came from golden requests; the others were generated."""
-    float_finite: bool
-    """Whether the float model's output was finite in all of these rows: then a NaN is the scheme's doing."""
 
     @property
     def holds(self) -> bool:
         return self.value >= self.threshold
 
 
+class Measurements(Document):
+    """What packaging measured of a scheme, through the engine of one machine."""
+
+    agreement: Agreement | None = None
+    unavailable: str | None = None
+    """Why there is no agreement figure."""
+    shortfall: str | None = None
+    """What kept ``auto`` from quantizing everything, such as ``cosine agreement is 0.97, below 0.99``."""
+    alone: dict[str, float] = {}
+    """For weights that ``auto`` left in float: relative error of the output when they alone are quantized."""
+
+
+class HostMeasurements(Document):
+    """The measurements of one package on one host, as its state folder keeps them."""
+
+    format_version: Literal[1] = 1
+    digest: Digest
+    """Of the package."""
+    platform: str
+    """``os/architecture`` of the host."""
+    engine_version: str
+    measured_at: datetime
+    measurements: Measurements
+
+
 class QuantizationRecord(Document):
-    """config/quantization.json: which scheme each layer has, what it saved, what it cost, and why."""
+    """config/quantization.json: which scheme each layer has, what it saved, and why; the same wherever it is built."""
 
     format_version: Literal[1] = 1
     requested: QuantizeChoice
     scheme: SchemeName
     """The scheme of most quantized bytes; ``none`` where nothing was quantized."""
     reason: str | None = None
-    """Why nothing was quantized, or why layers stayed in float."""
+    """Why nothing was quantized, or why layers stayed in float; no measured figures."""
     full_range: bool = False
     """Whether int8 weights use all of -127…127; otherwise -64…64, which no CPU can saturate."""
     storage: dict[str, str] = {}
     bytes_before: int
     bytes_after: int
-    layers: tuple[LayerScheme, ...]
-    agreement: Agreement | None = None
-    agreement_unavailable: str | None = None
-    """Why there is no agreement figure."""
+    layers: Many[LayerScheme]
+    finite_outputs: Many[str] = ()
+    """Outputs that the float model gave without NaN or infinity for every input it was tried on while quantizing;
+    none where it was not run. With these a NaN is the scheme's doing."""
 
 
 def rounded(value: float, digits: int = 4) -> float:
@@ -123,16 +158,7 @@ def rounded(value: float, digits: int = 4) -> float:
     return math.floor(value * factor + 1e-9) / factor
 
 
-def tolerance_for(error: float) -> float:
-    """A tolerance with room for another CPU's rounding: twice the measured error, rounded up to two digits."""
-    if error <= 0 or not math.isfinite(error):
-        return 0.0
-    doubled = 2 * error
-    digits = 1 - math.floor(math.log10(doubled))
-    return float(f"{math.ceil(doubled * math.pow(10.0, digits) - 1e-9)}e{-digits}")
-
-
 __all__ = [
-    "AGREEMENT_THRESHOLD", "STORAGE", "VNNI_FEATURES", "W4_BLOCK", "Agreement", "KeptTensor", "LayerScheme",
-    "QuantizationRecord", "QuantizeChoice", "TargetPlatform", "rounded", "tolerance_for",
+    "AGREEMENT_THRESHOLD", "GOLDEN_RELATIVE", "STORAGE", "VNNI_FEATURES", "W4_BLOCK", "Agreement", "HostMeasurements",
+    "KeptTensor", "LayerScheme", "Measurements", "QuantizationRecord", "QuantizeChoice", "TargetPlatform", "rounded",
 ]  # fmt: skip

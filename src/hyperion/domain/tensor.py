@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
-from hyperion.domain.document import Document
+from pydantic import Field
+
+from hyperion.domain.document import Document, Many
 
 DType = Literal[
     "bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64",
@@ -13,7 +15,10 @@ DType = Literal[
 ]  # fmt: skip
 """Element types by their numpy names; ``string`` is UTF-8 text, ``other`` is a type that numpy lacks."""
 
-Dimension = int | str
+LARGEST_INTEGER = 2**53 - 1
+"""Integers beyond it do not survive readers of JSON that keep numbers as doubles (RFC 8785)."""
+
+Dimension = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)] | str
 """A fixed size, or the name of a dimension that the caller chooses (``""`` where it has no name)."""
 
 
@@ -22,7 +27,7 @@ class TensorSpec(Document):
 
     name: str
     dtype: DType
-    shape: tuple[Dimension, ...] | None = None
+    shape: Many[Dimension] | None = None
     """Sizes and dimension names, outermost first; None where the model declares no shape."""
     optional: bool = False
     """Whether a request may leave this input out, since the model has a default for it; never true of an output."""
@@ -50,10 +55,15 @@ class TensorSpec(Document):
 class Signature(Document):
     """The signature of a model: its inputs, its outputs, and its classes where it has some."""
 
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    labels: tuple[str, ...] | None = None
+    inputs: Many[TensorSpec]
+    outputs: Many[TensorSpec]
+    labels: Many[str] | None = None
     """Names of the classes, in the order of the last axis of the class scores."""
+
+    @property
+    def required(self) -> tuple[TensorSpec, ...]:
+        """The inputs that every request must give."""
+        return tuple(spec for spec in self.inputs if not spec.optional)
 
     def class_output(self) -> TensorSpec | None:
         """The output that holds class scores, or None where the model is no classifier.

@@ -51,6 +51,9 @@ def prove(package: PackageReader, session: Session) -> Proof:
             )
             continue
         times_ms.append(run_ms)
+        if not golden.outputs:
+            findings.append(_finite(outputs, title))
+            continue
         result = compare(golden, outputs)
         findings.append(
             Finding(
@@ -69,19 +72,27 @@ def _prove_generated(signature: Signature, session: Session) -> Proof:
     check = "model.outputs"
     sizes = free_dimensions(signature, {})
     try:
-        outputs, run_ms = _warm(session, {spec.name: _generated(spec, sizes) for spec in signature.inputs})
+        feeds = {spec.name: _generated(spec, sizes) for spec in signature.required}
+        outputs, run_ms = _warm(session, feeds)
     except (EngineError, TypeError) as error:
         reason = f"the package has no golden requests, and the model refused a generated input: {error}"
         hint = "record one under golden/ of the model directory, so that a candidate can be proven"
         skipped = Finding(check=check, outcome=Outcome.SKIPPED, summary="not proven", reason=reason[:1000], hint=hint)
         return Proof((skipped,), 0.0)
+    return Proof((_finite(outputs, "a generated input"),), run_ms)
+
+
+def _finite(outputs: Tensors, title: str) -> Finding:
+    """Where nothing says which answers are right, they must at least be numbers."""
     stray = [name for name, value in outputs.items() if not is_finite(value)]
     if stray:
-        reason = f"a generated input gives NaN or infinity in {', '.join(map(repr, stray))}"
-        summary = "the model answers with non-finite values"
-        return Proof((Finding(check=check, outcome=Outcome.FAILED, summary=summary, reason=reason),), run_ms)
-    answered = Finding(check=check, outcome=Outcome.PASSED, summary="answers a generated input with finite values")
-    return Proof((answered,), run_ms)
+        return Finding(
+            check="model.outputs",
+            outcome=Outcome.FAILED,
+            summary="the model answers with non-finite values",
+            reason=f"{title} gives NaN or infinity in {', '.join(map(repr, stray))}",
+        )
+    return Finding(check="model.outputs", outcome=Outcome.PASSED, summary=f"answers {title} with finite values")
 
 
 def _warm(session: Session, feeds: Tensors) -> tuple[dict[str, Array], float]:

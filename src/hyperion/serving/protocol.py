@@ -97,7 +97,7 @@ class InferenceRequest:
 
     Attributes:
         id: The client's name for it, echoed.
-        feeds: Arrays by input name.
+        feeds: Arrays by input name; optional inputs only where they were given.
         outputs: Names of the wanted outputs, in the wanted order.
     """
 
@@ -125,8 +125,8 @@ def parse_infer(model: ServedModel, body: bytes | bytearray) -> InferenceRequest
         if given.name in feeds:
             raise RequestRefused("bad_request", f"input {given.name!r} is given twice")
         feeds[given.name] = _feed(spec, given)
-    if len(feeds) < len(specs):
-        missing = [name for name in specs if name not in feeds]
+    missing = [name for name, spec in specs.items() if name not in feeds and not spec.optional]
+    if missing:
         raise RequestRefused("bad_request", f"missing input {_names(missing)}")
     return InferenceRequest(request.id, feeds, _wanted(model, request.outputs))
 
@@ -228,7 +228,9 @@ def _rendered(name: str, values: Array) -> dict[str, Any]:
 
 def _metadata(spec: TensorSpec) -> dict[str, Any]:
     shape = [size if isinstance(size, int) else -1 for size in spec.shape or ()]
-    return {"name": spec.name, "datatype": DATATYPE_OF.get(spec.dtype, "UNKNOWN"), "shape": shape}
+    metadata = {"name": spec.name, "datatype": DATATYPE_OF.get(spec.dtype, "UNKNOWN"), "shape": shape}
+    # The protocol has no word for inputs with a default; parameters are its way of saying more.
+    return {**metadata, "parameters": {"optional": True}} if spec.optional else metadata
 
 
 def _names(names: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ The rule is shared by ``verify model``, by the proof of a candidate worker and b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -27,8 +28,8 @@ class Golden:
     Attributes:
         name: Its name under ``assets/golden/``.
         rule: How answers are compared.
-        inputs: What to send.
-        outputs: What to expect.
+        inputs: What to send; optional inputs may be missing.
+        outputs: What to expect; empty where nobody said, then nothing is compared.
     """
 
     name: str
@@ -89,10 +90,11 @@ def load_golden(package: PackageReader, name: str) -> Golden:
         ) from error
     inputs = _with_prefix(tensors, INPUT_PREFIX)
     outputs = _with_prefix(tensors, OUTPUT_PREFIX)
-    if not inputs or not outputs:
+    missing = [spec.name for spec in package.manifest.signature.required if spec.name not in inputs]
+    if missing or len(inputs) + len(outputs) != len(tensors):
         raise MalformedPackageError(
-            f"{package.source}: {entry} must hold tensors named 'input:NAME' and 'output:NAME', "
-            f"found {sorted(tensors)}",
+            f"{package.source}: {entry} must hold tensors named 'input:NAME', one for every input that the model "
+            f"needs, and 'output:NAME'; found {sorted(tensors)}",
             entry=entry,
         )
     return Golden(name, rule, inputs, outputs)
@@ -152,6 +154,8 @@ def _compare_tensor(name: str, rule: GoldenRequest, expected: Array, found: Arra
     error = float(np.abs(wanted[both] - given[both]).max()) if both.any() else None
     if rule.comparison == "top1" and wanted.ndim > 0 and wanted.shape[-1] > 1:
         return _compare_top1(name, wanted, given), error
+    if rule.comparison == "norm":
+        return _compare_norm(name, rule, wanted, given), error
     if rule.comparison == "equal":
         wrong = ~((wanted == given) | (np.isnan(wanted) & np.isnan(given)))
     else:
@@ -176,6 +180,32 @@ def _compare_exact(name: str, rule: GoldenRequest, expected: Array, found: Array
         return None
     where = _first(wrong)
     return f"output {name!r}{where}: expected {expected[where]!s}, found {found[where]!s}"
+
+
+def _compare_norm(name: str, rule: GoldenRequest, wanted: Array, given: Array) -> str | None:
+    """Root mean square of the differences against that of what is expected; NaN and infinity must be the same."""
+    finite = np.isfinite(wanted)
+    strange = ~finite & ~((wanted == given) | (np.isnan(wanted) & np.isnan(given)))
+    if strange.any():
+        where = _first(strange)
+        return f"output {name!r}{where}: expected {wanted[where]}, found {given[where]}"
+    if not finite.any():
+        return None
+    distance, norm = _root_mean_square(wanted[finite] - given[finite]), _root_mean_square(wanted[finite])
+    allowed = rule.absolute + rule.relative * norm
+    if distance <= allowed:
+        return None
+    return (
+        f"output {name!r}: expected a distance of at most {allowed:.3g} ({rule.relative:.3g} of its norm), "
+        f"found {distance:.3g}"
+    )
+
+
+def _root_mean_square(values: Array) -> float:
+    peak = float(np.abs(values).max())
+    if peak in (0.0, math.inf):
+        return peak
+    return peak * float(np.sqrt(np.mean(np.square(values / peak))))  # squares of large numbers would overflow
 
 
 def _compare_top1(name: str, wanted: Array, given: Array) -> str | None:

@@ -110,14 +110,12 @@ def examine(host: Host, path: Path, package: PackageReader, reporter: Reporter, 
         except (EngineError, PackageError) as error:
             ended = _after_crash(host, job, package, error, GOLDEN if golden else OUTPUTS)
             return Examination(ended if golden else (*ended, _NO_GOLDEN), None)
+    finite = _finite_outputs(package)
     if golden:
         compared = [_compare(request, result, index) for index, request in enumerate(golden)]
-        findings = (_golden_finding(golden, compared), _finite_finding(golden, result))
+        findings = (_golden_finding(golden, compared), _finite_finding(golden, result, finite))
     else:
-        findings = (
-            _NO_GOLDEN,
-            _generated_finding(result, read_quantization(package)) if requests else _skipped_outputs(why),
-        )
+        findings = (_NO_GOLDEN, _generated_finding(result, finite) if requests else _skipped_outputs(why))
     return Examination((_loaded(result), *findings), result)
 
 
@@ -174,9 +172,11 @@ def _compare(golden: Golden, result: InferenceResult, index: int) -> Comparison:
 def _golden_finding(golden: Sequence[Golden], compared: Sequence[Comparison]) -> Finding:
     faults = [f"{request.name}: {c.fault}" for request, c in zip(golden, compared, strict=True) if c.fault is not None]
     errors = [c.largest_error for c in compared if c.largest_error is not None]
+    silent = sum(not request.outputs for request in golden)
     measured: dict[str, JsonValue] = {
         "requests": len(golden),
         "wrong": len(faults),
+        "without_outputs": silent,
         "largest_error": max(errors) if errors else None,
     }
     if faults:
@@ -188,23 +188,50 @@ def _golden_finding(golden: Sequence[Golden], compared: Sequence[Comparison]) ->
             measured=measured,
             hint="the quantized model differs from the recorded one: try --quantize none, or check the tolerances",
         )
+    if silent == len(golden):
+        return Finding(
+            check=GOLDEN,
+            outcome=Outcome.SKIPPED,
+            summary=f"golden requests that were answered, with nothing to compare: {silent}",
+            reason="they name no outputs: nothing says which answers are right",
+            measured=measured,
+            hint="put the expected outputs beside the inputs in golden/ of the model directory",
+        )
+    judged = len(golden) - silent
+    more = f"; {silent} more name no outputs" if silent else ""
     return Finding(
         check=GOLDEN,
         outcome=Outcome.PASSED,
-        summary=f"golden requests answered within tolerance: {len(golden)} of {len(golden)}",
+        summary=f"golden requests answered within tolerance: {judged} of {judged}{more}",
         measured=measured,
     )
 
 
-def _finite_finding(golden: Sequence[Golden], result: InferenceResult) -> Finding:
-    """Outputs may be NaN or infinite only in requests for which such outputs are expected."""
-    stray = [
-        f"{request.name}: {name!r}"
-        for request, outputs in zip(golden, result.outputs, strict=True)
-        if outputs is not None and request.has_finite_outputs
-        for name in _not_finite(outputs)
-        if name not in request.rule.ignore
-    ]
+def _finite_outputs(package: PackageReader) -> frozenset[str]:
+    """Outputs that were finite in the float model; none where the package does not say, or says it wrongly."""
+    try:
+        record = read_quantization(package)
+    except PackageError:  # told by check_configs
+        return frozenset()
+    return frozenset(() if record is None else record.finite_outputs)
+
+
+def _finite_finding(golden: Sequence[Golden], result: InferenceResult, expected: frozenset[str]) -> Finding:
+    """Outputs may be NaN or infinite only where such ones are expected, or where nothing is known of them.
+
+    Args:
+        golden: The requests.
+        result: What was answered.
+        expected: Outputs that are finite in the float model.
+    """
+    stray: list[str] = []
+    unknown: list[str] = []
+    for request, outputs in zip(golden, result.outputs, strict=True):
+        for name in _not_finite(outputs or {}):
+            if name in request.rule.ignore or not request.has_finite_outputs:
+                continue
+            certain = bool(request.outputs) or name in expected
+            (stray if certain else unknown).append(f"{request.name}: {name!r}")
     if stray:
         return Finding(
             check=OUTPUTS,
@@ -212,18 +239,25 @@ def _finite_finding(golden: Sequence[Golden], result: InferenceResult) -> Findin
             summary="outputs are NaN or infinite where finite ones are expected",
             reason=", ".join(stray[:5]),
         )
+    if unknown:
+        return Finding(
+            check=OUTPUTS,
+            outcome=Outcome.WARNED,
+            summary=f"golden requests without outputs are answered with NaN or infinity: {', '.join(unknown[:5])}",
+            reason="nothing says that the float model's outputs are finite",
+            hint="put the expected outputs beside the inputs in golden/ of the model directory",
+        )
     return Finding(check=OUTPUTS, outcome=Outcome.PASSED, summary="outputs are finite where they should be")
 
 
-def _generated_finding(result: InferenceResult, record: QuantizationRecord | None) -> Finding:
+def _generated_finding(result: InferenceResult, expected: frozenset[str]) -> Finding:
     """Finite outputs pass; others fail where the float model's were finite, and are worth a look elsewhere."""
     outputs = result.outputs[0]
     if outputs is None:
         return _skipped_outputs(f"the model rejects a generated input: {result.errors[0]}")
     stray = _not_finite(outputs)
     if stray:
-        agreement = None if record is None else record.agreement
-        broken = agreement is not None and agreement.float_finite and agreement.output in stray
+        broken = not expected.isdisjoint(stray)
         return Finding(
             check=OUTPUTS,
             outcome=Outcome.FAILED if broken else Outcome.WARNED,

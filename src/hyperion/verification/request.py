@@ -23,14 +23,15 @@ class NoRequestError(Exception):
 def generated_request(signature: Signature, rows: int = 1) -> dict[str, Array]:
     """One request that respects dtypes and fixed dimensions; the same on every call.
 
-    Floats are drawn from [0, 1), integers are 1 (a valid index, token and mask nearly everywhere), text is ``a``.
-    A free first dimension has ``rows``, every other free one 1.
+    Floats are drawn from [0, 1), integers are 1 (a valid index, token and mask nearly everywhere), text is ``a``;
+    optional inputs are left out: the model's own defaults are the better guess. A free first dimension has ``rows``,
+    every other free one 1.
 
     Raises:
         NoRequestError: An input has a type that numpy lacks, or a fixed size beyond MAX_ELEMENTS.
     """
     random = np.random.default_rng(SEED)
-    return {spec.name: _generated(spec, rows, random) for spec in signature.inputs}
+    return {spec.name: _generated(spec, rows, random) for spec in signature.required}
 
 
 def sample_request(package: PackageReader, rows: int = 1) -> Tensors:

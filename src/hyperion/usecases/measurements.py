@@ -1,0 +1,59 @@
+"""What packaging measured of a scheme, kept by the host that measured it: no package holds such figures."""
+
+from __future__ import annotations
+
+from hyperion.domain.scheme import HostMeasurements, Measurements, QuantizationRecord
+from hyperion.errors import HostError, PackageError
+from hyperion.format.package import PackageReader
+from hyperion.format.quantization_json import read_quantization
+from hyperion.ports import Host
+from hyperion.verification.performance import Measurement
+
+
+def keep_measurements(host: Host, digest: str, found: Measurements) -> str | None:
+    """Note what was measured of a package; returns why that failed, for the package itself is whole without."""
+    kept = HostMeasurements(
+        digest=digest,
+        platform=host.facts.platform().name,
+        engine_version=host.engine.version(),
+        measured_at=host.clock.now(),
+        measurements=found,
+    )
+    try:
+        host.reports.save_measurements(kept)
+    except HostError as error:
+        return f"what was measured is not kept: {error.message}"
+    return None
+
+
+def read_measurements(host: Host, digest: str, record: QuantizationRecord | None) -> Measurements:
+    """What this host measured of a package, or why there is nothing.
+
+    Args:
+        host: This host.
+        digest: Of the package.
+        record: Its config/quantization.json.
+    """
+    if record is None or record.requested == "none":
+        return Measurements(unavailable="nothing was quantized")
+    try:
+        found = host.reports.measurements(digest, host.facts.platform().name)
+    except HostError as error:
+        return Measurements(unavailable=error.message)
+    if found is not None:
+        return found.measurements
+    untouched = record.scheme in ("none", "kept")
+    return Measurements(unavailable="nothing was quantized" if untouched else "not measured on this host")
+
+
+def add_agreement(measurement: Measurement, host: Host, package: PackageReader) -> None:
+    """Show what this host measured of a quantized package; of others there is nothing to say."""
+    try:
+        record = read_quantization(package)
+    except PackageError:  # told by check_configs
+        return
+    if record is None or record.scheme in ("none", "kept"):
+        return
+    found = read_measurements(host, package.digest, record)
+    value = None if found.agreement is None else found.agreement.value
+    measurement.set("agreement", value, found.unavailable)
