@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hyperion.domain.tensor import TensorSpec
     from hyperion.errors import HyperionError
     from hyperion.format.package import PackageReader
+    from hyperion.format.views import StoredTensor
     from hyperion.usecases.load import LoadedModel
     from hyperion.usecases.package import PackageSummary
 
@@ -37,6 +38,7 @@ __all__ = [
     "PackageReader",
     "PackageSummary",
     "Report",
+    "StoredTensor",
     "TensorSpec",
     "__version__",
     "load_model",
@@ -54,6 +56,7 @@ _MODULES = {
     "PackageReader": "hyperion.format.package",
     "PackageSummary": "hyperion.usecases.package",
     "Report": "hyperion.domain.finding",
+    "StoredTensor": "hyperion.format.views",
     "TensorSpec": "hyperion.domain.tensor",
 }
 
@@ -107,6 +110,10 @@ def package(
 def open_package(path: str | PathLike[str]) -> PackageReader:
     """Open a package file, an extracted directory or a backup folder; use it as a context manager.
 
+    Structure and manifest are checked, payloads are neither read nor proven. ``package.manifest`` is what it says of
+    itself, ``package.view(name)`` an entry as a read-only memoryview of the mapped file, ``package.tensors()`` every
+    stored tensor, ``package.read(name)`` a proven copy of an entry's bytes.
+
     Raises:
         HyperionError: Nothing is there, or it is no whole package.
     """
@@ -117,13 +124,15 @@ def open_package(path: str | PathLike[str]) -> PackageReader:
     return LocalPackages().open(Path(path))
 
 
-def load_model(path: str | PathLike[str], threads: int = 1, *, check: bool = True) -> LoadedModel:
+def load_model(path: str | PathLike[str], threads: int = 1, *, check: bool = True, full: bool = False) -> LoadedModel:
     """Load a package for inference in this process; weights are mapped from where they lie.
 
     Args:
         path: A package file or directory, which must stay there while the model is in use.
         threads: Of the engine, for one request.
-        check: Whether to check every entry's digest first; pass False for a package that you verified before.
+        check: Whether every entry must have its digest. What this host proved before, in files that are unchanged
+            since, is not read again (docs/explanation/integrity.md); the rest is read at the speed of sha256.
+        full: Whether to read also what was proven before.
 
     Raises:
         HyperionError: It is no package, a broken one, or the engine refuses it.
@@ -132,13 +141,22 @@ def load_model(path: str | PathLike[str], threads: int = 1, *, check: bool = Tru
 
     from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
     from hyperion.adapters.package_files import LocalPackages
+    from hyperion.adapters.proof_record import SqliteProofRecord
+    from hyperion.adapters.system_clock import SystemClock
+    from hyperion.bootstrap import state_dir
     from hyperion.usecases.load import load_model as load
 
-    return load(LocalPackages(), OnnxRuntimeEngine(), Path(path), threads, check=check)
+    proofs, clock = SqliteProofRecord(state_dir()), SystemClock()
+    packages, engine = LocalPackages(), OnnxRuntimeEngine()
+    return load(packages, engine, Path(path), threads, proofs=proofs, clock=clock, check=check, full=full)
 
 
 def verify(
-    path: str | PathLike[str], *, dataset: str | PathLike[str] | None = None, platform: str | None = None
+    path: str | PathLike[str],
+    *,
+    dataset: str | PathLike[str] | None = None,
+    platform: str | None = None,
+    full: bool = False,
 ) -> Report:
     """Verify a package: structure, digests, configs, loading in a child, golden requests.
 
@@ -146,6 +164,7 @@ def verify(
         path: A package file or directory.
         dataset: With a dataset folder, speed and accuracy on it are measured instead.
         platform: With a target such as ``linux/arm64`` or a profile file, compatibility is checked instead.
+        full: Whether to read also what was proven before, in files that are unchanged since.
 
     Returns:
         All findings; ``report.ok`` says whether nothing failed.
@@ -165,7 +184,7 @@ def verify(
         return verify_performance(open_host(), Path(path), Path(dataset), SilentReporter())
     if platform is not None:
         return verify_compatibility(open_host(), Path(path), platform)
-    return verify_model(open_host(), Path(path), SilentReporter())
+    return verify_model(open_host(), Path(path), SilentReporter(), full=full)
 
 
 def __getattr__(name: str) -> object:

@@ -110,7 +110,16 @@ def _ignore(_amount: int) -> None:
 
 def _rich_progress() -> Progress:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        SpinnerColumn,
+        Task,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.table import Column
     from rich.text import Text
 
     from hyperion.cli.text import bytes_for_people
@@ -123,8 +132,23 @@ def _rich_progress() -> Progress:
                 return Text(f"{bytes_for_people(task.completed)} of {bytes_for_people(task.total)}")
             return Text(f"{task.completed:.0f} of {task.total:.0f} {task.fields['unit']}".rstrip())
 
+    class Rate(TextColumn):
+        def render(self, task: Task) -> Text:
+            if not task.fields["is_bytes"] or task.speed is None:
+                return Text("")
+            return Text(f"{bytes_for_people(task.speed)}/s")
+
+    class Time(TimeElapsedColumn):
+        """Of bytes, whose rate tells, what is left; of anything else, what has passed."""
+
+        left = TimeRemainingColumn()
+
+        def render(self, task: Task) -> Text:
+            if not task.fields["is_bytes"]:
+                return super().render(task)
+            return Text.assemble(self.left.render(task), " left")
+
     console = Console(stderr=True, markup=False, highlight=False, emoji=False)
     title = TextColumn("{task.description}", markup=False)
-    return Progress(
-        SpinnerColumn(), title, BarColumn(), Amount(""), TimeElapsedColumn(), console=console, transient=True
-    )
+    columns = (SpinnerColumn(), title, BarColumn(), Amount(""), Rate(""), Time(table_column=Column(no_wrap=True)))
+    return Progress(*columns, console=console, transient=True)

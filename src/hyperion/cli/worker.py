@@ -20,7 +20,7 @@ def main(arguments: Sequence[str]) -> int:
     control, listener = (_inherited(int(number)) for number in arguments)
     parts = open_worker_parts()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(run_worker(parts.engine, parts.store, control, listener, __version__))
+        return runner.run(run_worker(parts, control, listener, __version__))
 
 
 def _inherited(descriptor: int) -> socket.socket:

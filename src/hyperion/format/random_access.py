@@ -32,16 +32,31 @@ class RandomAccess:
 
     def read_at(self, offset: int, size_bytes: int) -> bytes:
         """These bytes, or fewer where the file ends."""
-        buffer = bytearray(size_bytes)
-        view, filled = memoryview(buffer), 0
-        while filled < size_bytes:
-            count = self.read_into(offset + filled, view[filled:])
-            if count == 0:
+        if self._descriptor is None:
+            with self._lock:
+                self._stream.seek(offset)
+                return self._stream.read(size_bytes)
+        data = os.pread(self._descriptor, size_bytes, offset)
+        while data and len(data) < size_bytes:  # the system may give less than there is
+            more = os.pread(self._descriptor, size_bytes - len(data), offset + len(data))
+            if not more:
                 break
-            filled += count
-        return bytes(view[:filled])
+            data += more
+        return data
+
+    @property
+    def descriptor(self) -> int | None:
+        """The file's descriptor; None in memory.
+
+        Raises:
+            ValueError: The file is closed, and the number may be another file's by now.
+        """
+        if self._stream.closed:
+            raise ValueError("the package is closed")
+        return self._descriptor
 
     def close(self) -> None:
+        self._descriptor = None  # the system gives the number to the next file that is opened
         self._stream.close()
 
 
@@ -50,6 +65,11 @@ class Window(io.RawIOBase):
 
     def __init__(self, file: RandomAccess, offset: int, size_bytes: int) -> None:
         self._file, self._offset, self._size, self._position = file, offset, size_bytes, 0
+
+    @property
+    def file(self) -> RandomAccess:
+        """The whole file; a window has no fileno(), which would let a reader leave it."""
+        return self._file
 
     def readable(self) -> bool:
         return True
@@ -71,3 +91,13 @@ class Window(io.RawIOBase):
         count = self._file.read_into(self._offset + self._position, view[:left]) if left and len(view) else 0
         self._position += count
         return count
+
+
+def descriptor_of(stream: BinaryIO) -> int | None:
+    """The descriptor of the file behind an entry's stream, for questions about the file; None in memory."""
+    if isinstance(stream, Window):
+        return stream.file.descriptor
+    try:
+        return stream.fileno()
+    except OSError:  # io.UnsupportedOperation: in memory
+        return None

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hyperion.domain.manifest import ARCHITECTURE, CHUNKS, GOLDEN_FOLDER, WEIGHTS_FOLDER, GoldenRequest
-from hyperion.errors import ConfigError, DigestMismatchError, MalformedPackageError
+from hyperion.domain.manifest import CHUNKS, GOLDEN_FOLDER, WEIGHTS_FOLDER, GoldenRequest
+from hyperion.errors import ConfigError, MalformedPackageError
 from hyperion.format.archive import ArchiveReader
 from hyperion.format.block_pump import BlockPump, Progress
 from hyperion.format.chunk_tree import list_positions, root_of
 from hyperion.format.content import HEAD_BYTES, require_harmless
+from hyperion.format.entry_fault import damaged_entry, wrong_crc
+from hyperion.format.names import is_json
 from hyperion.format.package import PackageReader
 from hyperion.format.strict_json import parse_document, parse_json
 from hyperion.format.weights import TensorSlice, check_padding, read_header
-
-CONFIG_FOLDER = "config/"
 
 
 def pump_entry(
@@ -26,6 +26,8 @@ def pump_entry(
     progress: Progress | None = None,
 ) -> None:
     """Read one entry to its end, giving its bytes to ``write``, and demand that they are what was promised.
+
+    Where the bytes go nowhere, ``proving.prove_entries`` is quicker.
 
     Raises:
         DigestMismatchError: Not the bytes that the manifest names; ``write`` got them all the same.
@@ -42,31 +44,18 @@ def pump_entry(
             progress=progress,
         )
     if found.digest != entry.digest:
-        raise DigestMismatchError(
-            f"{package.source}: the entry {name!r} is damaged or was edited: "
-            f"expected {entry.digest}, found {found.digest}",
-            hint="fetch or make the package again",
-            entry=name,
-            expected=entry.digest,
-            actual=found.digest,
-        )
+        raise damaged_entry(package, name, entry.digest, found.digest)
     if isinstance(package, ArchiveReader) and package.crc32(name) != found.crc32:
-        raise MalformedPackageError(
-            f"{package.source}: the entry {name!r} has the right digest but a wrong CRC",
-            hint="fetch or make the package again",
-            entry=name,
-            expected=f"{found.crc32:08x}",
-            actual=f"{package.crc32(name):08x}",
-            code="package.crc",
-        )
+        raise wrong_crc(name, package.source, package.crc32(name), found.crc32, digest_known=True)
 
 
 def check_content(package: PackageReader, name: str) -> None:
     """Demand that an entry is what its place in the package says: weights, a golden request, a JSON document, or data.
 
     Raises:
-        MalformedPackageError: Code ``package.weights``, ``package.chunks``, ``package.document`` or
-            ``package.executable_content``.
+        MalformedPackageError: Code ``package.weights_header``, ``…_layout`` or ``…_mismatch``, ``package.chunks``,
+            ``package.document`` or a ``json.…`` one, ``package.pickle``, ``package.nested_archive`` or
+            ``package.native_code``.
     """
     if name == CHUNKS:  # any bytes may be a digest, so how they begin says nothing
         _check_chunks(package)
@@ -77,7 +66,7 @@ def check_content(package: PackageReader, name: str) -> None:
         _check_weights(package, name)
     elif name.startswith(GOLDEN_FOLDER) and name.endswith(".safetensors"):
         _header(package, name, aligned=False)
-    elif name == ARCHITECTURE or name.startswith((CONFIG_FOLDER, GOLDEN_FOLDER)):
+    elif is_json(name):
         where = f"{package.source}: {name}"
         try:
             if name.startswith(GOLDEN_FOLDER):
@@ -85,7 +74,8 @@ def check_content(package: PackageReader, name: str) -> None:
             else:
                 parse_json(package.read(name), where)
         except ConfigError as error:
-            raise MalformedPackageError(error.message, entry=name, code="package.document") from error
+            code = "package.document" if error.code == "config.invalid" else error.code
+            raise MalformedPackageError(error.message, entry=name, code=code) from error
 
 
 def _check_chunks(package: PackageReader) -> None:
@@ -106,7 +96,7 @@ def _check_chunks(package: PackageReader) -> None:
 
 def _check_weights(package: PackageReader, name: str) -> None:
     """Demand that the tensors of a weights entry are those that the manifest lists for its layer, and padding zeros."""
-    layer = next(layer for layer in package.manifest.layers if layer.entry == name)
+    layer = package.layer(name)
     stored = {key: (piece.dtype, piece.shape) for key, piece in _header(package, name, aligned=True).items()}
     listed = {tensor.name: (tensor.dtype, tensor.shape) for tensor in layer.tensors}
     if stored != listed:
@@ -115,7 +105,7 @@ def _check_weights(package: PackageReader, name: str) -> None:
             f"{package.source}: the tensor {key!r} in {name} is not what the manifest says: "
             f"expected {_describe(listed.get(key))}, found {_describe(stored.get(key))}",
             entry=name,
-            code="package.weights",
+            code="package.weights_mismatch",
         )
     with package.open(name) as stream:
         check_padding(stream, package.manifest.entries[name].size_bytes, name)

@@ -13,11 +13,13 @@ import logging
 import socket
 import time
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
-from hyperion.errors import HyperionError
-from hyperion.ports import Engine, PackageStore, Session, SessionOptions
+from hyperion.errors import HostError, HyperionError
+from hyperion.format.package import PackageReader
+from hyperion.ports import Clock, Engine, PackageStore, ProofRecord, Session, SessionOptions
 from hyperion.serving.application import Application
 from hyperion.serving.channel import (
     CHANNEL_VERSION,
@@ -40,20 +42,34 @@ from hyperion.serving.failure_log import FailureLog, LoggingBridge
 from hyperion.serving.proof import Proof, prove
 from hyperion.serving.protocol import ServedModel
 from hyperion.serving.telemetry import Slot, SlotLabels
+from hyperion.verification.proof import prove_package
 
 BACKLOG = 2048
 SETTLE_S = 0.02
 """After the listener closed: long enough for connections that were accepted just before to come up."""
 
 
-async def run_worker(
-    engine: Engine, store: PackageStore, control: socket.socket, listener: socket.socket, version: str
-) -> int:
+class LoadingParts(Protocol):
+    """What a worker loads its package with."""
+
+    @property
+    def engine(self) -> Engine: ...
+
+    @property
+    def store(self) -> PackageStore: ...
+
+    @property
+    def proofs(self) -> ProofRecord: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+
+async def run_worker(parts: LoadingParts, control: socket.socket, listener: socket.socket, version: str) -> int:
     """Serve until told to leave; returns the process's exit status.
 
     Args:
-        engine: Loads the package.
-        store: Holds the package.
+        parts: Hold and load the package.
         control: Our end of the supervisor's socket pair.
         listener: The deployment's listening socket, inherited.
         version: Of this software.
@@ -74,7 +90,7 @@ async def run_worker(
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     try:
         worker = Worker(order, log, writer, listener)
-        await worker.load(engine, store)
+        await worker.load(parts)
         await worker.serve(reader)
     except HyperionError as error:
         log.event("worker.failed", error.message, level="error", code=error.code)
@@ -106,13 +122,18 @@ class Worker:
         self._door = Door(order.limits, self._slot, _identity(order), self._refused)
         self._server: asyncio.Server | None = None
 
-    async def load(self, engine: Engine, store: PackageStore) -> None:
-        """Load, warm up, prove, and bring the server up, without accepting."""
+    async def load(self, parts: LoadingParts) -> None:
+        """Load, warm up, prove, and bring the server up, without accepting.
+
+        Raises:
+            HostError: The store's copy of the package is damaged (code ``store.blob_damaged``).
+        """
         order = self._order
         self._slot.begin(time.time_ns() // 1_000_000)
         started = time.perf_counter()
-        package = store.open(order.digest)
-        session = engine.load(package, SessionOptions(threads=order.threads))
+        package = parts.store.open(order.digest)
+        _require_whole(package, parts, order.threads)
+        session = parts.engine.load(package, SessionOptions(threads=order.threads))
         await self._say(Loaded(load_ms=1000 * (time.perf_counter() - started)))
         proof = prove(package, session)
         await self._bring_up(session, proof)
@@ -195,6 +216,19 @@ class Worker:
         except ConnectionError:
             if must:
                 raise
+
+
+def _require_whole(package: PackageReader, parts: LoadingParts, threads: int) -> None:
+    """Demand that the disk still holds what was admitted; what is unchanged since it was proven is not read."""
+    proof = prove_package(package, parts.proofs, parts.clock, recall=True, threads=threads)
+    for name, fault in proof.faults.items():
+        blob = package.locate(name).path
+        raise HostError(
+            f"the store's copy is damaged, {blob}: {fault.message}",
+            hint="check the disk; move that file aside and deploy the package again",
+            code="store.blob_damaged",
+            entry=name,
+        )
 
 
 def _identity(order: Start) -> list[tuple[bytes, bytes]]:

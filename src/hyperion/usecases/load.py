@@ -6,9 +6,9 @@ from pathlib import Path
 
 from hyperion.domain.manifest import Manifest
 from hyperion.domain.tensor import TensorSpec
-from hyperion.format.block_pump import BlockPump
-from hyperion.format.verified import pump_entry
-from hyperion.ports import Array, Engine, PackageOpener, Session, SessionOptions, Tensors
+from hyperion.format.side_by_side import available_cores
+from hyperion.ports import Array, Clock, Engine, PackageOpener, ProofRecord, Session, SessionOptions, Tensors
+from hyperion.verification.proof import prove_package
 
 
 class LoadedModel:
@@ -47,7 +47,15 @@ class LoadedModel:
 
 
 def load_model(
-    packages: PackageOpener, engine: Engine, path: Path, threads: int = 1, *, check: bool = True
+    packages: PackageOpener,
+    engine: Engine,
+    path: Path,
+    threads: int = 1,
+    *,
+    proofs: ProofRecord,
+    clock: Clock,
+    check: bool = True,
+    full: bool = False,
 ) -> LoadedModel:
     """Load a package file or directory in place; it must stay where it is while the model is in use.
 
@@ -56,7 +64,10 @@ def load_model(
         engine: Loads it.
         path: A package file or directory.
         threads: Of the engine, for one request.
+        proofs: What was proven before, and is not read again while it is unchanged.
+        clock: Dates what is proven now.
         check: Whether to check every entry's digest first, at the speed of sha256.
+        full: Whether to read also what was proven before.
 
     Raises:
         NotFoundError: Nothing is there.
@@ -66,8 +77,6 @@ def load_model(
     """
     with packages.open(path) as package:
         if check:
-            with BlockPump() as pump:
-                for name in package.names():
-                    pump_entry(package, name, pump)
+            prove_package(package, proofs, clock, recall=not full, threads=available_cores()).require()
         session = engine.load(package, SessionOptions(threads=threads))
         return LoadedModel(session, package.manifest, package.digest)
