@@ -5,9 +5,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+ATHERIS := .cache/fuzz/site
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test test-slow lint types imports format bench docs lock clean
+.PHONY: help setup demo test test-slow lint types imports format bench bench-format crash hostile fuzz docs lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/' | expand -t 14
@@ -27,6 +28,18 @@ test: $(READY) ## Run the tests (under 10 minutes on 2 cores)
 test-slow: $(READY) ## Run the suites that download real models (magika, MiniLM)
 	$(BIN)/python -m pytest -m slow --timeout 1800 $(PYTEST_ARGS)
 
+crash: $(READY) ## Cut the power 10,000 times, kill 100 processes, fail every write: old or new, never between (5 minutes)
+	$(BIN)/python -m tests.crash.run $(CRASH_ARGS)
+
+hostile: $(READY) ## Every bad package in a fresh process, every truncation and bit flip (10 minutes)
+	$(BIN)/python -m tests.hostile $(HOSTILE_ARGS)
+
+$(ATHERIS):
+	$(BIN)/python -m pip install --quiet --no-deps --target $@ atheris==3.0.0
+
+fuzz: $(READY) $(ATHERIS) ## Fuzz the readers, guided by coverage, FUZZ_SECONDS (60) for each target
+	PYTHONPATH=$(ATHERIS) $(BIN)/python -m tests.fuzz $(FUZZ_TARGETS)
+
 lint: $(READY) ## Style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -41,8 +54,11 @@ types: $(READY) ## Static types
 imports: $(READY) ## The layers contract
 	$(BIN)/lint-imports --no-logo
 
-bench: $(READY) ## Measure ratios against named references; writes docs/explanation/performance.md
+bench: $(READY) ## Measure the service against named references; writes its part of docs/explanation/performance.md
 	$(BIN)/python -m benchmarks.run
+
+bench-format: $(READY) ## Measure the package format against cp, zip, tar, openssl and its peers (20 minutes)
+	$(BIN)/python -m benchmarks.format $(BENCH_ARGS)
 
 docs: $(READY) ## Generate docs/reference from the code
 	$(BIN)/python docs/generate.py

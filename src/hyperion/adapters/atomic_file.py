@@ -36,7 +36,7 @@ class AtomicFiles:
         if path.is_dir():
             raise ConflictError(f"{path} is a folder; expected a file, or nothing there", code="conflict.exists")
         with translated(path):
-            _sweep(path)
+            sweep(path)
             temporary, descriptor = _create(path, folder=False)
             with _removed_on_failure(temporary, path), os.fdopen(descriptor, "w+b", buffering=_BUFFER_BYTES) as stream:
                 _keep_mode(path, descriptor)
@@ -44,6 +44,12 @@ class AtomicFiles:
                 stream.flush()
                 os.fsync(descriptor)
                 temporary.replace(path)
+            sync_folder(path.parent)
+
+    def make_folder(self, path: Path) -> None:
+        """Make a folder durably; see ports.Files."""
+        with translated(path):
+            path.mkdir()
             sync_folder(path.parent)
 
     @contextlib.contextmanager
@@ -54,7 +60,7 @@ class AtomicFiles:
         elif not replace:
             _require_absent(path)
         with translated(path):
-            _sweep(path)
+            sweep(path)
             temporary, descriptor = _create(path, folder=True)
             try:
                 with _removed_on_failure(temporary, path):
@@ -158,10 +164,15 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
-def _sweep(path: Path) -> None:
-    """Remove temporaries of this target whose process is gone."""
+def leftovers(path: Path) -> list[Path]:
+    """Temporaries of this target, of killed processes and of live ones."""
     prefix = _prefix(path)
-    for leftover in [item for item in path.parent.iterdir() if item.name.startswith(prefix)]:
+    return [item for item in path.parent.iterdir() if item.name.startswith(prefix)]
+
+
+def sweep(path: Path) -> None:
+    """Remove temporaries of this target whose process is gone."""
+    for leftover in leftovers(path):
         with contextlib.suppress(OSError):
             descriptor = os.open(leftover, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:

@@ -180,7 +180,7 @@ def _taken_back() -> Iterator[list[Path]]:
             if path.is_dir():
                 path.rmdir()
             else:
-                path.unlink()
+                path.unlink(missing_ok=True)
         raise
 
 
@@ -190,8 +190,8 @@ def _new_file(host: Host, folder: Path, name: str, added: list[Path]) -> Iterato
     for parent in reversed(Path(name).parents[:-1]):
         place = folder / parent
         if not place.is_dir():
-            place.mkdir()
             added.append(place)
+            host.files.make_folder(place)
     with host.files.replacing(target) as stream:
         yield stream
-    added.append(target)
+        added.append(target)  # it has its name before the last thing that may fail

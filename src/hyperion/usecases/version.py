@@ -1,28 +1,35 @@
-"""`version check`, `version update` and `version compare`."""
+"""`version check`, `version update` and `version recover`."""
 
 from __future__ import annotations
 
-import os
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-from hyperion.domain.comparison import VersionComparison, compare_manifests, signature_changes
+from hyperion.domain.digest import digest_of
 from hyperion.domain.document import Digest, Document
 from hyperion.domain.finding import Finding, Outcome
-from hyperion.domain.manifest import MANIFEST, HistoryLine, Manifest, Parent
+from hyperion.domain.manifest import HistoryLine, Manifest
 from hyperion.domain.version import Step, Version
-from hyperion.errors import ConfigError, ConflictError
-from hyperion.format.archive import ArchiveReader, rewrite_manifest
-from hyperion.format.directory import DirectoryReader
-from hyperion.format.manifest_json import manifest_bytes, read_manifest
-from hyperion.ports import Clock, Host
+from hyperion.errors import ConfigError, PackageError
+from hyperion.format.limits import MAX_MANIFEST_BYTES
+from hyperion.format.manifest_json import manifest_bytes
+from hyperion.format.package import PackageReader
+from hyperion.format.signing import make_bundle, read_bundle, statement_for
+from hyperion.ports import Host
+from hyperion.ports.files import ChangeMethod, Repair
+from hyperion.usecases.compare import require_honest_step, step_finding
+from hyperion.usecases.source_date import source_date
+
+if TYPE_CHECKING:
+    from hyperion.format.signing_key import SigningKey
 
 __all__ = [
-    "VersionComparison",
+    "VersionRecovery",
     "VersionSummary",
     "VersionUpdate",
     "check_version",
-    "compare_versions",
+    "recover_version",
     "update_version",
 ]
 
@@ -58,6 +65,23 @@ class VersionUpdate(Document):
     digest_before: Digest
     digest: Digest
     line: HistoryLine
+    method: ChangeMethod
+    repair: Repair
+    signing: Literal["none", "void", "signed"]
+    """Unsigned before and after; signed before and void now; signed now."""
+    signed_before_by: str | None
+    """Hint of the key that had signed the package before, where its signing says."""
+
+
+class VersionRecovery(Document):
+    """What was found of an interrupted change, and what the package is now."""
+
+    name: str
+    path: str
+    version: str
+    digest: Digest
+    repair: Repair
+    is_signed: bool
 
 
 def check_version(host: Host, path: Path) -> VersionSummary:
@@ -70,12 +94,11 @@ def check_version(host: Host, path: Path) -> VersionSummary:
     with host.packages.open(path) as package:
         manifest, digest = package.manifest, package.digest
     version = Version.parse(manifest.version)
-    findings = [
+    findings = (
         Finding(check="version.semver", outcome=Outcome.PASSED, summary=f"{version} is a semantic version"),
         _check_history(manifest),
-    ]
-    if manifest.parent is not None:
-        findings.append(_check_parent(manifest, manifest.parent))
+        step_finding(manifest),
+    )
     return VersionSummary(
         name=manifest.name,
         version=manifest.version,
@@ -84,84 +107,92 @@ def check_version(host: Host, path: Path) -> VersionSummary:
         is_prerelease=version.prerelease is not None,
         parent=manifest.parent.version if manifest.parent else None,
         history=manifest.history,
-        findings=tuple(findings),
+        findings=findings,
     )
 
 
-def update_version(host: Host, path: Path, step: Step, message: str | None) -> VersionUpdate:
-    """Raise a package's version in place and record it in its history; the file changes in one step or not at all.
+def update_version(
+    host: Host, path: Path, step: Step, message: str | None, key: SigningKey | None = None
+) -> VersionUpdate:
+    """Raise a package's version in place and record it in its history; no payload is read or moved.
+
+    What was signed is the package of before: its signing goes, unless ``key`` signs anew in the same write.
 
     Args:
         host: What the use case runs on.
         path: Package file or directory.
         step: Which part of the version to raise.
         message: Why, for the history.
+        key: Signs the package of after.
 
     Raises:
-        ConfigError: The message is too long, or SOURCE_DATE_EPOCH is no count of seconds.
-        ConflictError: ``path`` is a backup, which is never changed (code ``version.backup``).
+        ConfigError: The message is too long or no text, or SOURCE_DATE_EPOCH is no count of seconds.
+        ConflictError: ``path`` is a backup (code ``package.backup``), another process changes it (``package.locked``),
+            or the step is smaller than what changed since the parent asks for (``version.step_too_small``).
         PackageError: It is no package.
         HostError: No space, no permission.
     """
-    if message is not None and len(message) > MAX_MESSAGE_CHARACTERS:
-        raise ConfigError(f"the message has {len(message)} characters; at most {MAX_MESSAGE_CHARACTERS} are kept")
-    with host.packages.open(path) as package:
-        before = package.manifest
-        version = str(Version.parse(before.version).bump(step))
-        date = _date(host.clock)
-        line = HistoryLine(version=version, message=message or "", date=date, digest_before=package.digest)
-        after = before.model_copy(update={"version": version, "history": (*before.history, line)})
+    _require_message(message or "")
+    with host.packages.changing(path) as change:
+        package, before = change.package, change.package.manifest
+        version = Version.parse(before.version).bump(step)
+        require_honest_step(before, version)
+        date = source_date() or host.clock.now().astimezone(UTC).replace(microsecond=0)
+        line = HistoryLine(version=str(version), message=message or "", date=date, digest_before=package.digest)
+        after = before.model_copy(update={"version": str(version), "history": (*before.history, line)})
         raw = manifest_bytes(after)
-        read_manifest(raw, package.source)
-        if isinstance(package, DirectoryReader):
-            with host.files.replacing(path / MANIFEST) as stream:
-                stream.write(raw)
-        elif isinstance(package, ArchiveReader) and package.path == path.absolute():
-            with host.files.replacing(path) as stream:
-                rewrite_manifest(stream, package, raw)
-        else:
-            raise ConflictError(
-                f"{path} is a backup; its package is never changed",
-                hint="copy package.hyperion out of it and update the copy",
-                code="version.backup",
+        if len(raw) > MAX_MANIFEST_BYTES:
+            raise ConfigError(
+                f"{path}: with this line of history the manifest has {len(raw)} bytes; at most {MAX_MANIFEST_BYTES} "
+                "are read",
+                hint="shorten the message, or package the model anew",
             )
-        digest_before = package.digest
-    with host.packages.open(path) as updated:
-        digest = updated.digest
-    return VersionUpdate(
-        name=before.name,
-        path=str(path),
-        version_before=before.version,
-        version=version,
-        digest_before=digest_before,
-        digest=digest,
-        line=line,
-    )
+        signing = None if key is None else make_bundle(statement_for(raw, after), key)
+        method = change.put(raw, signing)
+        return VersionUpdate(
+            name=before.name,
+            path=str(path),
+            version_before=before.version,
+            version=str(version),
+            digest_before=package.digest,
+            digest=digest_of(raw),
+            line=line,
+            method=method,
+            repair=change.repair,
+            signing="signed" if signing else "void" if package.signing else "none",
+            signed_before_by=_signer(package),
+        )
 
 
-def compare_versions(host: Host, a: Path, b: Path) -> VersionComparison:
-    """Compare two packages by their manifests; no payload is read.
+def recover_version(host: Host, path: Path) -> VersionRecovery:
+    """Repair a package whose change was interrupted: finished, or taken back where it had not arrived whole.
 
     Raises:
-        NotFoundError: There is nothing at one of the paths.
-        PackageError: One of them is no package.
+        NotFoundError: There is nothing at ``path``.
+        ConflictError: ``path`` is a backup (code ``package.backup``), or another process changes it
+            (``package.locked``).
+        PackageError: It is damaged otherwise, or no package; it was not touched.
+        HostError: No permission, or the disk failed.
     """
-    with host.packages.open(a) as first, host.packages.open(b) as second:
-        return compare_manifests((first.manifest, first.digest, str(a)), (second.manifest, second.digest, str(b)))
+    with host.packages.changing(path) as change:
+        package = change.package
+        return VersionRecovery(
+            name=package.manifest.name,
+            path=str(path),
+            version=package.manifest.version,
+            digest=package.digest,
+            repair=change.repair,
+            is_signed=package.signing is not None,
+        )
 
 
-def _date(clock: Clock) -> datetime:
-    """SOURCE_DATE_EPOCH where it is set (reproducible-builds.org), else now; whole seconds, UTC."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    if not epoch:
-        return clock.now().astimezone(UTC).replace(microsecond=0)
+def _require_message(message: str) -> None:
+    if len(message) > MAX_MESSAGE_CHARACTERS:
+        raise ConfigError(f"the message has {len(message)} characters; at most {MAX_MESSAGE_CHARACTERS} are kept")
     try:
-        return datetime.fromtimestamp(int(epoch), UTC)
-    except (ValueError, OverflowError, OSError) as error:
-        raise ConfigError(
-            f"SOURCE_DATE_EPOCH is {epoch[:40]!r}; expected seconds since 1970 as a whole number",
-            hint="unset it, or set it as https://reproducible-builds.org/docs/source-date-epoch says",
-        ) from error
+        message.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"the message is no UTF-8 text: {message[:40]!r}") from error
 
 
 def _check_history(manifest: Manifest) -> Finding:
@@ -183,23 +214,11 @@ def _check_history(manifest: Manifest) -> Finding:
     )
 
 
-def _check_parent(manifest: Manifest, parent: Parent) -> Finding:
-    """A version after its parent's; a changed signature asks for a new major version."""
-    check = "version.parent"
-    own, before = Version.parse(manifest.version), Version.parse(parent.version)
-    changes = signature_changes(parent.signature, manifest.signature)
-    reason = None
-    if not before.precedes(own):
-        reason = f"{own} does not come after its parent's {before}"
-    elif changes and own.major == before.major and before.major > 0:
-        what = ", ".join(f"{change.path}" for change in changes)
-        reason = f"the signature changed ({what}) but the major version is still {own.major}"
-    if reason is None:
-        return Finding(check=check, outcome=Outcome.PASSED, summary=f"{own} follows its parent's {before}")
-    return Finding(
-        check=check,
-        outcome=Outcome.WARNED,
-        summary="the version does not fit its parent's",
-        reason=reason,
-        hint="raise it with 'hyperion version update F --major' (or --minor, --patch)",
-    )
+def _signer(package: PackageReader) -> str | None:
+    """Hint of the key that a package's signing names; None where there is none or it does not say."""
+    if package.signing is None:
+        return None
+    try:
+        return read_bundle(package.signing, package.source).hint
+    except PackageError:
+        return None
