@@ -1,4 +1,4 @@
-"""How versions look: one, a raised one, two compared."""
+"""How versions look: one, a raised one, a recovered one."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING
 
 from hyperion.cli.render import line, pairs, table, when
 from hyperion.cli.render_report import show_findings
-from hyperion.cli.text import bytes_for_people
-from hyperion.domain.digest import PREFIX, short
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hyperion.domain.comparison import Change, ComparedPackage, VersionComparison
     from hyperion.domain.manifest import HistoryLine
-    from hyperion.usecases.version import VersionSummary, VersionUpdate
+    from hyperion.usecases.version import VersionRecovery, VersionSummary, VersionUpdate
 
-ORDERS = {"newer": "is newer than", "same": "has the same precedence as", "older": "is older than"}
+REPAIRS = {
+    "finished": "the change was finished",
+    "taken_back": "the change had not arrived; the package is as before it",
+    "swept": "what the change left behind was removed",
+}
+ANOTHER_FILE = {"cloned": "a clone of the file", "copied": "a copy of the file"}
 
 
 def show_version(console: Console, summary: VersionSummary) -> None:
@@ -45,53 +47,28 @@ def show_version_history(console: Console, history: Iterable[HistoryLine]) -> No
 
 
 def show_update(console: Console, update: VersionUpdate) -> None:
-    """From which version to which."""
+    """From which version to which, and what became of hard links and of the signing."""
     rows = (("  message", update.line.message), ("  digest", update.digest), ("  before", update.digest_before))
     pairs(console, rows)
+    if update.repair != "none":
+        line(console, f"an interrupted change before: {REPAIRS[update.repair]}")
+    if update.method in ANOTHER_FILE:
+        line(console, f"{ANOTHER_FILE[update.method]} took its name: other hard links, if any, keep the old version")
     line(console, f"{update.name} {update.version_before} → {update.version} in {update.path}", "bold green")
+    if update.signing == "void":
+        signer = f" by {update.signed_before_by}" if update.signed_before_by else ""
+        again = f"sign again with 'hyperion sign {update.path} --key K'"
+        line(console, f"it was signed{signer}, which is void now; {again}", "yellow")
+    elif update.signing == "signed":
+        line(console, "signed anew", "green")
 
 
-def show_comparison(console: Console, comparison: VersionComparison) -> None:
-    """Both packages side by side, then what differs, kind by kind."""
-    before, after = comparison.before, comparison.after
-    pairs(console, (("before", before.source), ("after", after.source)))
-    line(console, "")
-    table(console, ("", "before", "after"), _sides(before, after))
-    line(console, "")
-    if comparison.is_identical:
-        line(console, "both are the same package", "bold")
-        return
-    kinds = (
-        ("inputs and outputs", comparison.signature),
-        ("layers", comparison.layers),
-        ("configs and other entries", comparison.configs),
-        ("metadata", comparison.metadata),
-    )
-    for title, changes in kinds:
-        line(console, f"{title}: {_count(changes)}", "bold" if changes else "dim")
-        if changes:
-            table(console, ("  which", "before", "after"), (_change(change) for change in changes))
-    line(console, f"{after.version} {ORDERS[comparison.order]} {before.version}", "bold")
-
-
-def _sides(before: ComparedPackage, after: ComparedPackage) -> Iterable[tuple[object, ...]]:
-    yield "name", before.name, after.name
-    yield "version", before.version, after.version
-    yield "digest", short(before.digest), short(after.digest)
-    yield "size", bytes_for_people(before.total_bytes), bytes_for_people(after.total_bytes)
-    yield "weights", bytes_for_people(before.weights_bytes), bytes_for_people(after.weights_bytes)
-
-
-def _count(changes: tuple[Change, ...]) -> str:
-    return "no change" if not changes else f"{len(changes)} changed"
-
-
-def _change(change: Change) -> tuple[str, str, str]:
-    return f"  {change.path}", _value(change.before), _value(change.after)
-
-
-def _value(value: object) -> str:
-    if value is None:
-        return "-"
-    text = str(value)
-    return short(text) if text.startswith(PREFIX) else text
+def show_recovery(console: Console, recovery: VersionRecovery) -> None:
+    """What was found, and what the package is now."""
+    signed = "yes" if recovery.is_signed else "no"
+    pairs(console, (("  digest", recovery.digest), ("  signed", signed)))
+    what = f"{recovery.name} {recovery.version} in {recovery.path}"
+    if recovery.repair == "none":
+        line(console, f"{what}: nothing was interrupted, nothing was done", "bold green")
+    else:
+        line(console, f"{what}: {REPAIRS[recovery.repair]}", "bold green")

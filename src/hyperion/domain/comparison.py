@@ -1,12 +1,19 @@
-"""What differs between two packages, from their manifests alone."""
+"""What differs between two packages: for callers, in the weights, in everything else, and in the answers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
+from hyperion.domain.answers import AnswerComparison
+from hyperion.domain.caller import CallerView
+from hyperion.domain.difference import Difference, StoredForm, WeightDifference
 from hyperion.domain.document import Digest, Document, JsonValue
-from hyperion.domain.manifest import WEIGHTS_FOLDER, Manifest
+from hyperion.domain.manifest import WEIGHTS_FOLDER, Layer, Manifest
+from hyperion.domain.migration import MigrationPoint
+from hyperion.domain.step import StepVerdict, judge_step
+from hyperion.domain.swap import SwapVerdict
 from hyperion.domain.tensor import Signature
 from hyperion.domain.version import Version
 
@@ -33,8 +40,33 @@ class ComparedPackage(Document):
     weights_bytes: int
 
 
+class LayerSide(Document):
+    """One layer of one package."""
+
+    digest: Digest
+    size_bytes: int
+    form: StoredForm | None
+    """Of its largest weight; None where it has none."""
+
+
+class LayerComparison(Document):
+    """One layer of both packages, matched by name."""
+
+    name: str
+    before: LayerSide | None
+    """None where only the second package has it."""
+    after: LayerSide | None
+    """None where only the first package has it."""
+    changed: bool
+    """Whether the two hold other bytes; the bytes of one that does not are not read."""
+    difference: Difference
+    """Over all its weights that could be compared."""
+    weights: tuple[WeightDifference, ...]
+    """Empty where the layer is unchanged, or its values were not read."""
+
+
 class VersionComparison(Document):
-    """How the second package differs from the first."""
+    """How the second package, B, differs from the first one, A."""
 
     before: ComparedPackage
     after: ComparedPackage
@@ -42,61 +74,87 @@ class VersionComparison(Document):
     """What the second version is to the first, by SemVer precedence."""
     is_identical: bool
     """Whether both are the same package, digest and all."""
+    step: StepVerdict
+    """The smallest honest step, why, and the one that was taken."""
     signature: tuple[Change, ...]
-    layers: tuple[Change, ...]
-    """By layer name; the values are digests of their entries."""
+    processing: tuple[Change, ...]
+    """config/processing.json, where its digest differs."""
+    layers: tuple[LayerComparison, ...]
+    """All of A in its order, then those that only B has."""
     configs: tuple[Change, ...]
     """Every other entry, by path; the values are digests."""
     metadata: tuple[Change, ...]
-
-
-def compare_manifests(before: tuple[Manifest, str, str], after: tuple[Manifest, str, str]) -> VersionComparison:
-    """Compare two packages, each given as manifest, digest and source."""
-    first, second = before[0], after[0]
-    return VersionComparison(
-        before=_side(*before),
-        after=_side(*after),
-        order=_order(Version.parse(first.version), Version.parse(second.version)),
-        is_identical=before[1] == after[1],
-        signature=signature_changes(first.signature, second.signature),
-        layers=_changes(_layers(first), _layers(second)),
-        configs=_changes(_other_entries(first), _other_entries(second)),
-        metadata=_changes(_metadata(first), _metadata(second)),
-    )
+    answers: AnswerComparison | None = None
+    """What both answer on a dataset; None where none was given."""
+    plan: tuple[MigrationPoint, ...] | None = None
+    """The guide's points for this step; None where they were not asked for."""
+    safe_to_swap: SwapVerdict
 
 
 def signature_changes(before: Signature, after: Signature) -> tuple[Change, ...]:
     """Inputs and outputs by name, and the labels; the order of inputs and outputs does not count."""
-    return _changes(_described(before), _described(after))
+    return changes(_described(before), _described(after))
 
 
-def _described(signature: Signature) -> dict[str, JsonValue]:
-    found: dict[str, JsonValue] = {f"inputs.{spec.name}": spec.describe() for spec in signature.inputs}
-    found |= {f"outputs.{spec.name}": spec.describe() for spec in signature.outputs}
-    if signature.labels is not None:
-        found["labels"] = list(signature.labels)
-    return found
+def entry_changes(before: Manifest, after: Manifest) -> tuple[Change, ...]:
+    """Every entry that holds no weights, by path."""
+    return changes(_other_entries(before), _other_entries(after))
 
 
-def _side(manifest: Manifest, digest: str, source: str) -> ComparedPackage:
-    return ComparedPackage(
-        source=source,
-        name=manifest.name,
-        version=manifest.version,
-        digest=digest,
-        total_bytes=manifest.total_bytes,
-        weights_bytes=manifest.weights_bytes,
+def metadata_changes(before: Manifest, after: Manifest) -> tuple[Change, ...]:
+    """What people wrote of the model, and what it asks of an engine."""
+    return changes(_metadata(before), _metadata(after))
+
+
+def changes(before: Mapping[str, JsonValue], after: Mapping[str, JsonValue]) -> tuple[Change, ...]:
+    """What differs between two maps, in the order of the first one."""
+    paths = [*before, *(path for path in after if path not in before)]
+    return tuple(
+        Change(path=path, before=before.get(path), after=after.get(path))
+        for path in paths
+        if before.get(path) != after.get(path)
     )
 
 
-def _order(before: Version, after: Version) -> Literal["newer", "same", "older"]:
+def order_of(before: Version, after: Version) -> Literal["newer", "same", "older"]:
+    """What ``after`` is to ``before``."""
     if before.precedes(after):
         return "newer"
     return "older" if after.precedes(before) else "same"
 
 
-def _layers(manifest: Manifest) -> dict[str, JsonValue]:
-    return {layer.name: manifest.entries[layer.entry].digest for layer in manifest.layers}
+def judge_packages(before: Manifest, after: Manifest, *, is_identical: bool) -> StepVerdict:
+    """The step from one package to the other; between a package and itself none is needed."""
+    verdict = judge_step(CallerView.of(before), before.version, CallerView.of(after), after.version)
+    return verdict.model_copy(update={"honest": True}) if is_identical else verdict
+
+
+def stored_form(layer: Layer) -> StoredForm | None:
+    """How the largest tensor of a layer is stored, as its manifest says."""
+    forms = (
+        StoredForm(scheme=t.scheme, dtype=t.dtype, bits=_bits(t.dtype, t.scheme), shape=t.shape) for t in layer.tensors
+    )
+    return largest(forms)
+
+
+def largest(forms: Iterable[StoredForm]) -> StoredForm | None:
+    """The form with most values; the first one of several."""
+    return max(forms, key=lambda form: form.values, default=None)
+
+
+def _bits(dtype: str, scheme: str) -> int:
+    found = re.search(r"\d+", dtype)
+    return 4 if scheme == "w4" and dtype == "U8" else int(found[0]) if found else 8
+
+
+def _described(signature: Signature) -> dict[str, JsonValue]:
+    found: dict[str, JsonValue] = {}
+    for kind, specs in (("inputs", signature.inputs), ("outputs", signature.outputs)):
+        for spec in specs:
+            found[f"{kind}.{spec.name}"] = spec.describe() + (", optional" if spec.optional else "")
+    if signature.labels is not None:
+        found["labels"] = list(signature.labels)
+    return found
 
 
 def _other_entries(manifest: Manifest) -> dict[str, JsonValue]:
@@ -105,12 +163,3 @@ def _other_entries(manifest: Manifest) -> dict[str, JsonValue]:
 
 def _metadata(manifest: Manifest) -> dict[str, JsonValue]:
     return manifest.model_dump(mode="json", include=set(METADATA_FIELDS))
-
-
-def _changes(before: Mapping[str, JsonValue], after: Mapping[str, JsonValue]) -> tuple[Change, ...]:
-    paths = [*before, *(path for path in after if path not in before)]
-    return tuple(
-        Change(path=path, before=before.get(path), after=after.get(path))
-        for path in paths
-        if before.get(path) != after.get(path)
-    )

@@ -57,10 +57,22 @@ class AccuracyMeter:
         if self._output is None or batch.labels is None:
             return
         scores = np.asarray(outputs[self._output.name])[: batch.rows]
-        answered = scores.argmax(axis=-1) if _is_float(self._output) else scores.reshape(batch.rows)
         true = [self._true_class(label, batch, row, scores) for row, label in enumerate(batch.labels.tolist())]
         self._true.extend(true)
-        self._answered.extend(self._spoken(value) for value in answered.tolist())
+        self._answered.extend(self.answers(outputs, batch.rows))
+
+    def answers(self, outputs: Tensors, rows: int) -> list[Class]:
+        """The class that the model gives each of the first ``rows`` rows; none where it has no output of classes."""
+        if self._output is None:
+            return []
+        scores = np.asarray(outputs[self._output.name])[:rows]
+        answered = scores.argmax(axis=-1) if _is_float(self._output) else scores.reshape(rows)
+        return [self._spoken(value) for value in answered.tolist()]
+
+    @property
+    def right(self) -> list[bool]:
+        """Of each labelled row in order, whether the answer is the label."""
+        return [true == answered for true, answered in zip(self._true, self._answered, strict=True)]
 
     def figures(self) -> dict[str, JsonValue]:
         """Accuracy, per-class, macro and weighted figures, confusion matrix.

@@ -10,7 +10,7 @@ from hyperion.domain.deployment import Revision
 from hyperion.domain.finding import Finding, Outcome, Report, Subject
 from hyperion.domain.metrics import percentile
 from hyperion.domain.platform import PlatformProfile
-from hyperion.errors import ConfigError, NotFoundError, PackageError
+from hyperion.errors import ConfigError, PackageError
 from hyperion.format.package import PackageReader
 from hyperion.ports import Host, InferenceResult, Reporter
 from hyperion.verification.compatibility import OPERATORS, check_compatibility, local_profile, quantization_of
@@ -18,6 +18,7 @@ from hyperion.verification.integrity import check_integrity
 from hyperion.verification.model import LOAD, Trial, check_configs, examine
 from hyperion.verification.plan_environment import check_environment, check_monitoring
 from hyperion.verification.plan_record import check_records
+from hyperion.verification.plan_version import check_version_step
 
 MIB = 1024**2
 REPEATS, WARMUP = 5, 1
@@ -31,7 +32,9 @@ def check_plan(
     active: Revision | None,
     reporter: Reporter,
     *,
+    signing: Finding | None = None,
     rescue: bool = False,
+    full: bool = False,
 ) -> Report:
     """Model verification, environment preparation, deployment plan.
 
@@ -42,7 +45,9 @@ def check_plan(
         config: Complete.
         active: What the deployment serves now, None where nothing.
         reporter: Where progress goes.
+        signing: What the trust policy says; where it denies the package, its model is not run.
         rescue: Whether traffic waits for it: then what only measures, and could only warn, is skipped.
+        full: Whether to read also what was proven before and is unchanged since.
 
     Returns:
         A report of kind ``checklist``. Items that only a person can answer are ``manual`` and name the field of
@@ -51,13 +56,15 @@ def check_plan(
     Raises:
         HostError: No child can be started.
     """
-    integrity = check_integrity(host, path, reporter)
-    damaged = any(finding.outcome is Outcome.FAILED for finding in integrity)
-    model = () if damaged else _check_model(host, path, package, config, active, reporter, rescue)
+    integrity = check_integrity(host, path, reporter, recall=not full)
+    trusted = () if signing is None else (signing,)
+    unfit = any(finding.outcome is Outcome.FAILED for finding in (*integrity, *trusted))
+    model = () if unfit else _check_model(host, path, package, config, active, reporter, rescue)
     loads = any(finding.check == LOAD and finding.outcome is Outcome.PASSED for finding in model)
     ready = _NOT_COMPARED if rescue else _compare_host(host, package, config, loads=loads)
     findings = (
         *integrity,
+        *trusted,
         *model,
         *ready,
         check_monitoring(host, config, active),
@@ -90,7 +97,7 @@ def _check_model(
     measured = _NOT_MEASURED if rescue else (_performance(examined.result), _memory(host, config, examined.result))
     return (
         check_configs(package),
-        _version_compatibility(host, package, active),
+        check_version_step(host, package, active, rescue=rescue),
         *examined.findings,
         *measured,
     )
@@ -115,29 +122,6 @@ _NOT_COMPARED = (
 def _compare_host(host: Host, package: PackageReader, config: DeploymentConfig, *, loads: bool) -> tuple[Finding, ...]:
     profile = local_profile(host)
     return check_environment(package, config, profile, _requirements(package, profile, loads=loads))
-
-
-def _version_compatibility(host: Host, package: PackageReader, active: Revision | None) -> Finding:
-    """Whether clients of the active revision can go on as they are."""
-    check = "plan.version_compatibility"
-    version = package.manifest.version
-    if active is None:
-        return Finding(check=check, outcome=Outcome.PASSED, summary=f"{version} is the deployment's first version")
-    step = f"{active.version} → {version}"
-    try:
-        with host.store.open(active.digest) as serving:
-            before = serving.manifest.signature
-    except (PackageError, ConfigError, NotFoundError) as error:
-        return Finding(check=check, outcome=Outcome.SKIPPED, summary=step, reason=error.message)
-    if before != package.manifest.signature:
-        return Finding(
-            check=check,
-            outcome=Outcome.WARNED,
-            summary=f"{step} changes the signature",
-            reason="inputs, outputs or labels differ from those of the active revision: its clients may fail",
-            hint="'hyperion version compare' shows the difference; tell the clients before you go on",
-        )
-    return Finding(check=check, outcome=Outcome.PASSED, summary=f"{step} keeps the signature")
 
 
 def _performance(result: InferenceResult | None) -> Finding:
