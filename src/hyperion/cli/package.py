@@ -42,17 +42,22 @@ extract = group("Unpack a package, verifying every byte.", "extract")
     show_default=True,
     help="How weights are stored; auto keeps in float what would change the answers.",
 )
+@click.option("--as-new", is_flag=True, help="Make a new package of an extracted one whose entries were edited.")
 @json_option
-def package_model(input_dir: Path, output: Path, quantize: str, as_json: bool, **metadata: str | Path | None) -> None:
+def package_model(
+    input_dir: Path, output: Path, quantize: str, as_new: bool, as_json: bool, **metadata: str | Path | None
+) -> None:
     """Pack a model directory into one .hyperion file.
 
     DIR holds model.onnx and, where you like, hyperion.json (name, version, author, …), config/*.json, assets/,
-    golden/ (recorded inputs and expected outputs), README and LICENSE.
+    golden/ (recorded inputs and expected outputs), README and LICENSE. An extracted package becomes the very file
+    that it came from; where an entry was edited, that is refused, or with --as-new a new package with the old one as
+    its parent.
     """
     from hyperion.usecases.package import PackageOptions
     from hyperion.usecases.package import package_model as pack
 
-    options = PackageOptions(input_dir=input_dir, output=output, quantize=quantize, **metadata)  # type: ignore[arg-type]
+    options = PackageOptions(input_dir, output, quantize, as_new=as_new, **metadata)  # type: ignore[arg-type]
     answer(pack(open_host(), options, make_reporter(as_json=as_json)), as_json, show_summary)
 
 

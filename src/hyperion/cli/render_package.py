@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hyperion.domain.manifest import Layer
     from hyperion.domain.platform import PlatformProfile
     from hyperion.domain.scheme import Agreement
+    from hyperion.domain.tensor import TensorSpec
     from hyperion.usecases.extract import ExtractSummary
     from hyperion.usecases.inspect import PackageOverview
     from hyperion.usecases.package import PackageSummary
@@ -32,11 +33,13 @@ def show_summary(console: Console, summary: PackageSummary) -> None:
     table(console, columns, rows, right=("layer", "bits", "before", "after"))
     for layer in summary.layers:
         for kept in layer.kept:
-            line(console, f"  {kept.tensor} stayed as it was: {kept.reason}", "dim")
+            alone = summary.alone.get(kept.tensor)
+            more = "" if alone is None else f": quantizing it alone changes the output by {alone:.1%}"
+            line(console, f"  {kept.tensor} stayed as it was: {kept.reason}{more}", "dim")
     line(console, "")
     ratio = f" ({summary.bytes_after / summary.bytes_before:.0%})" if summary.bytes_before else ""
     rows_below = (
-        ("  scheme", summary.scheme if summary.reason is None else f"{summary.scheme}: {summary.reason}"),
+        ("  scheme", _scheme(summary)),
         ("  agreement", _agreement(summary.agreement) or summary.agreement_unavailable),
         ("  weights", f"{bytes_for_people(summary.bytes_before)} → {bytes_for_people(summary.bytes_after)}{ratio}"),
         ("  file", f"{summary.path}, {bytes_for_people(summary.size_bytes)}, in {number(summary.duration_s)} s"),
@@ -44,6 +47,11 @@ def show_summary(console: Console, summary: PackageSummary) -> None:
     )
     pairs(console, rows_below)
     line(console, f"packaged {summary.name} {summary.version}", "bold green")
+
+
+def _scheme(summary: PackageSummary) -> str:
+    shortfall = None if summary.shortfall is None else f"with all quantized, {summary.shortfall}"
+    return ": ".join(part for part in (summary.scheme, summary.reason, shortfall) if part is not None)
 
 
 def _agreement(agreement: Agreement | None) -> str | None:
@@ -93,14 +101,16 @@ def show_overview(console: Console, overview: PackageOverview) -> None:
         ("  license", overview.license),
         ("  tags", ", ".join(overview.tags)),
         ("  made for", overview.platform),
-        ("  inputs", "; ".join(f"{spec.name} {spec.describe()}" for spec in signature.inputs)),
+        ("  inputs", "; ".join(_input(spec) for spec in signature.inputs)),
         ("  outputs", "; ".join(f"{spec.name} {spec.describe()}" for spec in signature.outputs)),
         ("  labels", ", ".join(signature.labels or ())),
         ("  engine", f"{engine.name} from {engine.minimum_version}; opset {opsets}"),
         ("  scheme", None if quantization is None else quantization.scheme),
+        ("  agreement", _agreement(overview.measurements.agreement) or overview.measurements.unavailable),
         ("  golden", ", ".join(overview.golden) or "no golden requests"),
         ("  size", f"{bytes_for_people(overview.total_bytes)}, weights {bytes_for_people(overview.weights_bytes)}"),
         ("  parent", None if overview.parent is None else f"{overview.parent.version}, {overview.parent.digest}"),
+        ("  signing", overview.signing[-1].summary if overview.signing else "not signed"),
         *((f"  {key}", value) for key, value in overview.annotations.items()),
     )
     pairs(console, rows)
@@ -112,6 +122,10 @@ def show_overview(console: Console, overview: PackageOverview) -> None:
     )
     table(console, ("layer", "name", "scheme", "tensors", "size"), layers, right=("layer", "tensors", "size"))
     show_version_history(console, overview.history)
+
+
+def _input(spec: TensorSpec) -> str:
+    return f"{spec.name} {spec.describe()}{' (optional)' if spec.optional else ''}"
 
 
 def _schemes(layer: Layer) -> str:

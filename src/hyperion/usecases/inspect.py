@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from hyperion.domain.document import Digest, Document
+from hyperion.domain.finding import Finding
 from hyperion.domain.manifest import EngineRequirement, Entry, HistoryLine, Layer, Parent
-from hyperion.domain.scheme import QuantizationRecord
+from hyperion.domain.scheme import Measurements, QuantizationRecord
 from hyperion.domain.tensor import Signature
 from hyperion.format.quantization_json import read_quantization
 from hyperion.ports import Host
+from hyperion.usecases.measurements import read_measurements
 from hyperion.verification.golden import golden_names
+from hyperion.verification.signing import check_signing
 
 
 class PackageOverview(Document):
@@ -31,6 +34,8 @@ class PackageOverview(Document):
     layers: tuple[Layer, ...]
     quantization: QuantizationRecord | None
     """None where the package holds no config/quantization.json."""
+    measurements: Measurements
+    """What this host measured when it packaged the model; no package holds it."""
     golden: tuple[str, ...]
     """Names of the golden requests."""
     entries: dict[str, Entry]
@@ -39,6 +44,8 @@ class PackageOverview(Document):
     parent: Parent | None
     history: tuple[HistoryLine, ...]
     annotations: dict[str, str]
+    signing: tuple[Finding, ...]
+    """What there is to say of its signing, the gist last; empty where it is not signed."""
 
 
 def inspect_package(host: Host, path: Path) -> PackageOverview:
@@ -50,6 +57,7 @@ def inspect_package(host: Host, path: Path) -> PackageOverview:
     """
     with host.packages.open(path) as package:
         manifest = package.manifest
+        quantization = read_quantization(package)
         return PackageOverview(
             path=str(path),
             digest=package.digest,
@@ -64,7 +72,8 @@ def inspect_package(host: Host, path: Path) -> PackageOverview:
             signature=manifest.signature,
             engine=manifest.engine,
             layers=manifest.layers,
-            quantization=read_quantization(package),
+            quantization=quantization,
+            measurements=read_measurements(host, package.digest, quantization),
             golden=golden_names(package),
             entries=manifest.entries,
             total_bytes=manifest.total_bytes,
@@ -72,4 +81,5 @@ def inspect_package(host: Host, path: Path) -> PackageOverview:
             parent=manifest.parent,
             history=manifest.history,
             annotations=manifest.annotations,
+            signing=check_signing(package),
         )

@@ -4,85 +4,40 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, get_args
+from typing import get_args
 
-from hyperion.domain.document import NAME_PATTERN, Document
+from hyperion.domain.caller import CallerView
+from hyperion.domain.document import NAME_PATTERN
+from hyperion.domain.finding import Outcome
 from hyperion.domain.manifest import (
     MANIFEST,
     MODEL_FILE,
-    QUANTIZATION,
     Manifest,
     ModelCard,
     Parent,
-    SchemeName,
 )
 from hyperion.domain.platform import PlatformProfile
-from hyperion.domain.scheme import Agreement, LayerScheme, QuantizationRecord, QuantizeChoice, TargetPlatform
+from hyperion.domain.scheme import Measurements, QuantizeChoice, TargetPlatform
 from hyperion.domain.tensor import Signature
 from hyperion.domain.version import Version
 from hyperion.errors import ConfigError, ConflictError, HostError, PackageError, Problem
-from hyperion.format.archive import ArchiveReader, PendingEntry, write_archive
-from hyperion.format.archive_writer import repack
-from hyperion.format.quantization_json import read_quantization
+from hyperion.format.archive import PendingEntry, write_archive
 from hyperion.format.strict_json import parse_document
-from hyperion.ports import Host, ModelSource, Reporter, SessionOptions
+from hyperion.ports import Host, ModelSource, Reporter
+from hyperion.usecases.compare import step_finding
+from hyperion.usecases.measurements import keep_measurements
+from hyperion.usecases.pack_again import pack_again, pack_as_new
 from hyperion.usecases.package_contents import ManifestDraft, open_source, pending_entries
-from hyperion.verification.golden import compare, load_golden_requests
+from hyperion.usecases.packaging import PackageOptions, PackageSummary, prove, summary_of
+
+__all__ = ["PackageOptions", "PackageSummary", "package_model"]
 
 DEFAULT_VERSION = "1.0.0"
 
 
-@dataclass(frozen=True, slots=True)
-class PackageOptions:
-    """What the person asked for; None leaves a value to hyperion.json or to its default.
-
-    Attributes:
-        input_dir: A model directory, or an extracted package.
-        output: The file to write.
-        quantize: ``auto``, ``int8``, ``w4`` or ``none``.
-        parent: The package that this one follows.
-        platform: ``linux/amd64``, ``linux/amd64+avx512_vnni``, …, or the path of a platform profile.
-    """
-
-    input_dir: Path
-    output: Path
-    quantize: QuantizeChoice = "auto"
-    name: str | None = None
-    version: str | None = None
-    author: str | None = None
-    description: str | None = None
-    license: str | None = None
-    parent: Path | None = None
-    platform: str | None = None
-
-
-class PackageSummary(Document):
-    """What came out of packaging."""
-
-    path: str
-    name: str
-    version: str
-    digest: str
-    size_bytes: int
-    """Of the file."""
-    requested: QuantizeChoice
-    scheme: SchemeName
-    reason: str | None
-    """Why nothing was quantized, or why layers stayed in float."""
-    layers: tuple[LayerScheme, ...]
-    bytes_before: int
-    """Bytes of all weights before quantizing."""
-    bytes_after: int
-    agreement: Agreement | None
-    agreement_unavailable: str | None
-    warnings: tuple[str, ...]
-    duration_s: float
-
-
 def package_model(host: Host, options: PackageOptions, reporter: Reporter) -> PackageSummary:
-    """Pack a model directory, or an extracted package again.
+    """Pack a model directory, or an extracted package again; with ``as_new``, an edited one as a new package.
 
     Raises:
         NotFoundError: The input or the parent is not there.
@@ -101,7 +56,14 @@ def package_model(host: Host, options: PackageOptions, reporter: Reporter) -> Pa
     started = host.clock.monotonic()
     _check_output(host, options.output)
     if _is_extracted(options.input_dir):
-        summary = _pack_again(host, options, reporter)
+        pack = pack_as_new if options.as_new else pack_again
+        summary = pack(host, options, reporter)
+    elif options.as_new:
+        raise ConfigError(
+            f"{options.input_dir}: is no extracted package; --as-new cannot apply",
+            hint="leave --as-new out",
+            code="package.already_packed",
+        )
     else:
         summary = _Packaging(host, options, reporter).run()
     for warning in summary.warnings:
@@ -127,7 +89,7 @@ class _Packaging:
         with self._reporter.stage("Reading the model"):
             source = self._host.sources.read(self._options.input_dir)
             card = self._card(source)
-            parent = self._parent(card)
+            parent = self._parent()
             platform = _target(self._options.platform)
             graph = self._host.graphs.load(source.model)
             signature = self._labelled(graph.signature, card)
@@ -136,7 +98,13 @@ class _Packaging:
         self._warnings += [*(f"left out: {item}" for item in source.left_out), *prepared.warnings]
         draft = ManifestDraft(card, signature, prepared, parent, platform)
         manifest, digest, size = self._write(tuple(pending_entries(source, prepared)), draft)
-        return _summary(manifest, prepared.quantization, self._options.output, digest, size, self._warnings)
+        self._warn_of_small_step(manifest)
+        found = prepared.measurements
+        if found is not None:
+            trouble = keep_measurements(self._host, digest, found)
+            self._warnings += [] if trouble is None else [trouble]
+        found = found or Measurements(unavailable="nothing was quantized")
+        return summary_of(manifest, prepared.quantization, found, self._options.output, digest, size, self._warnings)
 
     def _card(self, source: ModelSource) -> ModelCard:
         """hyperion.json with the options over it; its name and version are set and valid."""
@@ -157,14 +125,19 @@ class _Packaging:
             self._warnings.append(f"the name {name!r} is outside the convention {NAME_PATTERN}: packaged as {valid!r}")
         return card.model_copy(update={"name": valid, "version": version})
 
-    def _parent(self, card: ModelCard) -> Parent | None:
+    def _parent(self) -> Parent | None:
+        """What this package will remember of its parent: all that callers see of it."""
         if self._options.parent is None:
             return None
         with self._host.packages.open(self._options.parent) as package:
-            before = package.manifest
-            if not Version.parse(before.version).precedes(Version.parse(card.version or DEFAULT_VERSION)):
-                self._warnings.append(f"the version {card.version} does not follow the parent's {before.version}")
-            return Parent(digest=package.digest, version=before.version, signature=before.signature)
+            seen = CallerView.of(package.manifest)
+            version = package.manifest.version
+            return Parent(digest=package.digest, version=version, signature=seen.signature, processing=seen.processing)
+
+    def _warn_of_small_step(self, manifest: Manifest) -> None:
+        step = step_finding(manifest)
+        if step.outcome is Outcome.WARNED:
+            self._warnings.append(f"{step.summary}: {step.reason}; {step.hint}")
 
     def _labelled(self, signature: Signature, card: ModelCard) -> Signature:
         if card.labels is None:
@@ -184,23 +157,8 @@ class _Packaging:
                 digest = write_archive(stream, entries, draft.manifest, advance)
             with self._reporter.stage("Proving that it loads"):
                 size = stream.tell()
-                manifest = self._prove(stream)
+                manifest = prove(self._host, stream, self._options.output, self._warnings)
         return manifest, digest, size
-
-    def _prove(self, stream: BinaryIO) -> Manifest:
-        stream.flush()
-        path = Path(f"/proc/self/fd/{stream.fileno()}")  # the temporary's name is the writer's own business
-        with path.open("rb") as written:
-            package = ArchiveReader(written, str(self._options.output), path)
-            quantized = {tensor.scheme for layer in package.manifest.layers for tensor in layer.tensors} - {"none"}
-            # A proof runs once: copying gigabytes of float weights for faster kernels would cost more than it gains.
-            options = SessionOptions(prepacking=bool(quantized), interruptible=True)
-            session = self._host.engine.load(package, options)
-            for golden in load_golden_requests(package):
-                comparison = compare(golden, session.run(golden.inputs))
-                if comparison.fault is not None:
-                    self._warnings.append(f"golden request {golden.name!r} is not met: {comparison.fault}")
-            return package.manifest
 
 
 def normalised_name(text: str) -> str:
@@ -260,65 +218,4 @@ def _check_output(host: Host, output: Path) -> None:
         f"{output}: exists and is no package file; it was not touched",
         hint="choose another --output, or remove it",
         code="conflict.output_exists",
-    )
-
-
-def _pack_again(host: Host, options: PackageOptions, reporter: Reporter) -> PackageSummary:
-    """An extracted tree becomes the very file that it came from.
-
-    Raises:
-        DigestMismatchError: An entry was edited.
-        ConfigError: An option would change what is packed.
-    """
-    changed = [
-        f"--{key}"
-        for key in ("name", "version", "author", "description", "license", "parent", "platform")
-        if getattr(options, key) is not None
-    ]
-    if changed or options.quantize != "auto":
-        flags = ", ".join(changed or [f"--quantize {options.quantize}"])
-        raise ConfigError(
-            f"{options.input_dir}: is an extracted package, which is packed again as it is; {flags} cannot apply",
-            hint="leave the option out, use `hyperion version update` for versions, or package the model directory",
-            code="package.already_packed",
-        )
-    with host.packages.open(options.input_dir) as package, host.files.replacing(options.output) as stream:
-        with reporter.stage("Writing", package.manifest.total_bytes, "B") as advance:
-            digest = repack(stream, package, advance)
-        weights_bytes = package.manifest.weights_bytes
-        record = read_quantization(package) or QuantizationRecord(
-            requested="none",
-            scheme="none",
-            reason=f"the package holds no {QUANTIZATION}",
-            bytes_before=weights_bytes,
-            bytes_after=weights_bytes,
-            layers=(),
-        )
-        return _summary(package.manifest, record, options.output, digest, stream.tell(), ())
-
-
-def _summary(
-    manifest: Manifest,
-    record: QuantizationRecord,
-    output: Path,
-    digest: str,
-    size_bytes: int,
-    warnings: Sequence[str],
-) -> PackageSummary:
-    return PackageSummary(
-        path=str(output),
-        name=manifest.name,
-        version=manifest.version,
-        digest=digest,
-        size_bytes=size_bytes,
-        requested=record.requested,
-        scheme=record.scheme,
-        reason=record.reason,
-        layers=record.layers,
-        bytes_before=record.bytes_before,
-        bytes_after=record.bytes_after,
-        agreement=record.agreement,
-        agreement_unavailable=record.agreement_unavailable,
-        warnings=tuple(warnings),
-        duration_s=0.0,
     )

@@ -1,0 +1,126 @@
+"""What is asked of packaging, what it answers, and the proof that every new package goes through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from hyperion.domain.document import Document
+from hyperion.domain.manifest import Manifest, SchemeName
+from hyperion.domain.scheme import Agreement, LayerScheme, Measurements, QuantizationRecord, QuantizeChoice
+from hyperion.format.archive import ArchiveReader
+from hyperion.ports import Host, SessionOptions
+from hyperion.verification.golden import compare, load_golden_requests
+
+
+@dataclass(frozen=True, slots=True)
+class PackageOptions:
+    """What the person asked for; None leaves a value to hyperion.json or to its default.
+
+    Attributes:
+        input_dir: A model directory, or an extracted package.
+        output: The file to write.
+        quantize: ``auto``, ``int8``, ``w4`` or ``none``.
+        parent: The package that this one follows.
+        as_new: Whether an extracted package with edited entries becomes a new package; else an edit is refused.
+        platform: ``linux/amd64``, ``linux/amd64+avx512_vnni``, …, or the path of a platform profile.
+    """
+
+    input_dir: Path
+    output: Path
+    quantize: QuantizeChoice = "auto"
+    name: str | None = None
+    version: str | None = None
+    author: str | None = None
+    description: str | None = None
+    license: str | None = None
+    parent: Path | None = None
+    platform: str | None = None
+    as_new: bool = False
+
+
+class PackageSummary(Document):
+    """What came out of packaging."""
+
+    path: str
+    name: str
+    version: str
+    digest: str
+    size_bytes: int
+    """Of the file."""
+    requested: QuantizeChoice
+    scheme: SchemeName
+    reason: str | None
+    """Why nothing was quantized, or why layers stayed in float."""
+    layers: tuple[LayerScheme, ...]
+    bytes_before: int
+    """Bytes of all weights before quantizing."""
+    bytes_after: int
+    agreement: Agreement | None
+    """With the float model, as this host measured it; no package holds it."""
+    agreement_unavailable: str | None
+    shortfall: str | None
+    """What kept ``auto`` from quantizing everything."""
+    alone: dict[str, float]
+    """For weights that ``auto`` left in float: relative error of the output when they alone are quantized."""
+    warnings: tuple[str, ...]
+    duration_s: float
+
+
+def prove(host: Host, stream: BinaryIO, output: Path, warnings: list[str]) -> Manifest:
+    """Demand that what was written opens and loads; golden requests that are not met are added to ``warnings``.
+
+    Args:
+        host: Whose engine loads it.
+        stream: The written file, under a name of its writer's own.
+        output: What it will be called.
+        warnings: Where faults go that do not keep a package from being made.
+
+    Raises:
+        EngineError: The engine refuses the model.
+    """
+    stream.flush()
+    path = Path(f"/proc/self/fd/{stream.fileno()}")  # the temporary's name is the writer's own business
+    with path.open("rb") as written:
+        package = ArchiveReader(written, str(output), path)
+        quantized = {tensor.scheme for layer in package.manifest.layers for tensor in layer.tensors} - {"none"}
+        # A proof runs once: copying gigabytes of float weights for faster kernels would cost more than it gains.
+        session = host.engine.load(package, SessionOptions(prepacking=bool(quantized), interruptible=True))
+        for golden in load_golden_requests(package):
+            comparison = compare(golden, session.run(golden.inputs))
+            if comparison.fault is not None:
+                warnings.append(f"golden request {golden.name!r} is not met: {comparison.fault}")
+        return package.manifest
+
+
+def summary_of(
+    manifest: Manifest,
+    record: QuantizationRecord,
+    found: Measurements,
+    output: Path,
+    digest: str,
+    size_bytes: int,
+    warnings: Sequence[str],
+) -> PackageSummary:
+    """The summary of one package; its duration is still 0."""
+    return PackageSummary(
+        path=str(output),
+        name=manifest.name,
+        version=manifest.version,
+        digest=digest,
+        size_bytes=size_bytes,
+        requested=record.requested,
+        scheme=record.scheme,
+        reason=record.reason,
+        layers=record.layers,
+        bytes_before=record.bytes_before,
+        bytes_after=record.bytes_after,
+        agreement=found.agreement,
+        agreement_unavailable=found.unavailable,
+        shortfall=found.shortfall,
+        alone=found.alone,
+        warnings=tuple(warnings),
+        duration_s=0.0,
+    )
