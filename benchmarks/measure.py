@@ -33,6 +33,10 @@ class Figure:
         reference: Median of the reference.
         limit: What ``ours`` may be at most, in ``unit``; None where there is no target yet.
         note: What a reader must know to judge it.
+        key: Its name in the list of figures to reach, such as ``P1``; empty outside that list.
+        bar: What the ratio may be at most.
+        at_least: Whether the reference was stopped at its time limit: it took at least this long.
+        unavailable: Why there is no reference to compare with.
     """
 
     title: str
@@ -43,6 +47,10 @@ class Figure:
     reference: float | None = None
     limit: float | None = None
     note: str = ""
+    key: str = ""
+    bar: float | None = None
+    at_least: bool = False
+    unavailable: str | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -51,15 +59,23 @@ class Figure:
 
     @property
     def holds(self) -> bool:
-        """Whether the limit, where there is one, is kept."""
-        return self.limit is None or self.ours <= self.limit
+        """Whether limit and bar, where there are any, are kept; a bar without a reference is not judged."""
+        in_limit = self.limit is None or self.ours <= self.limit
+        return in_limit and (self.bar is None or self.ratio is None or self.ratio <= self.bar)
 
     def line(self) -> str:
         """The row for a terminal."""
         text = f"{self.title}: {self.ours:.4g} {self.unit} ({self.spread[0]:.4g}-{self.spread[1]:.4g})"
+        if self.key:
+            text = f"{self.key} {text}"
         if self.ratio is not None:
-            text += f", {self.ratio:.2f} x {self.against} ({self.reference:.4g} {self.unit})"
-        return text + ("" if self.holds else f"  OVER THE LIMIT of {self.limit:g} {self.unit}")
+            text += f", {self.ratio:.3g} x {self.against} ({self.reference:.4g} {self.unit})"
+        elif self.unavailable is not None:
+            text += f", {self.against} unavailable: {self.unavailable}"
+        if self.holds:
+            return text
+        limits = [f"{self.limit:g} {self.unit}"] if self.limit is not None else []
+        return f"{text}  NOT MET: {' and '.join([*limits, *([f'{self.bar:g} x'] if self.bar is not None else [])])}"
 
 
 @dataclass(frozen=True)
