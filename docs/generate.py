@@ -26,6 +26,7 @@ from hyperion.domain.config import DeploymentConfig, MemoryConfig, VerificationC
 from hyperion.domain.manifest import GoldenRequest, Manifest, ModelCard
 from hyperion.domain.metrics import ERROR_CAUSES, LATENCY_BOUNDS_S, MetricsDocument
 from hyperion.domain.platform import PlatformProfile
+from hyperion.domain.trust import TrustPolicy
 from hyperion.serving.exposition import render_metrics
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -46,6 +47,7 @@ DOCUMENTS = (
     DocumentPage("deployment.json", "deployment.json", DeploymentConfig, "You, for `deploy model`."),
     DocumentPage("verification.json", "verification.json", VerificationConfig, "You, for `verify deployment`."),
     DocumentPage("memory_config.json", "memory_config.json", MemoryConfig, "You, for `verify memory`."),
+    DocumentPage("trust.json", "trust.json", TrustPolicy, "You, for `deploy` and `rollback` (in the state folder)."),
     DocumentPage("hyperion.json", "hyperion.json", ModelCard, "You, in a model directory."),
     DocumentPage("golden/NAME.json", "golden.json", GoldenRequest, "You, beside `golden/NAME.npz`."),
     DocumentPage("metrics.json", "metrics.json", MetricsDocument, "`monitor model --metrics`."),

@@ -10,33 +10,46 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from hyperion.adapters.host_facts import LocalHostFacts
 from hyperion.adapters.model_directory import ModelDirectories
 from hyperion.adapters.onnx_architecture import parse_architecture
 from hyperion.adapters.onnx_graph import OnnxGraphs
 from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
 from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.system_clock import SystemClock
 from hyperion.domain.manifest import ARCHITECTURE
 from hyperion.ports import Array, Host
 from hyperion.quantization.graph import all_graphs
 from hyperion.usecases.load import LoadedModel, load_model
 from hyperion.usecases.package import PackageOptions, PackageSummary, package_model
+from tests.fakes.proofs import InMemoryProofRecord
 from tests.fakes.reporter import CollectingReporter
+from tests.fakes.reports import InMemoryReportStore
 from tests.partial_host import files_host
 
 
 def packaging_host(state: Path) -> Host:
     """A host that can package and load."""
-    return files_host(state, sources=ModelDirectories(), graphs=OnnxGraphs(), engine=OnnxRuntimeEngine())
+    return files_host(
+        state,
+        sources=ModelDirectories(),
+        graphs=OnnxGraphs(),
+        engine=OnnxRuntimeEngine(),
+        reports=InMemoryReportStore(),
+        facts=LocalHostFacts(state),
+    )
 
 
-def pack(folder: Path, output: Path, quantize: str = "auto", **options: Any) -> PackageSummary:
+def pack(
+    folder: Path, output: Path, quantize: str = "auto", *, host: Host | None = None, **options: Any
+) -> PackageSummary:
     """Package ``folder`` with the real adapters."""
-    host = packaging_host(output.parent)
+    host = packaging_host(output.parent) if host is None else host
     return package_model(host, PackageOptions(folder, output, quantize, **options), CollectingReporter())  # type: ignore[arg-type]
 
 
 def load(path: Path) -> LoadedModel:
-    return load_model(LocalPackages(), OnnxRuntimeEngine(), path)
+    return load_model(LocalPackages(), OnnxRuntimeEngine(), path, proofs=InMemoryProofRecord(), clock=SystemClock())
 
 
 def operators(path: Path) -> Counter[str]:
@@ -155,4 +168,27 @@ def branching(*, outer: bool = False) -> onnx.ModelProto:
         [tensor("x", "batch", 32), tensor("flag", kind=TensorProto.BOOL)],
         [tensor("y", "batch", 16)],
         weights if outer else [],
+    )
+
+
+def fragile() -> onnx.ModelProto:
+    """Three linear layers, [n, 64] → [n, 64]; the answers of int8 agree only where the last one stays in float."""
+    random = np.random.default_rng(0)
+    wild = random.normal(size=(64, 64))
+    wild[:, 0] *= 1e4  # feature 0 dwarfs the others for everything that reads one scale for the activation
+    last = np.concatenate([np.zeros((1, 64)), random.normal(size=(63, 64))])
+    node = helper.make_node
+    return model_of(
+        [
+            node("MatMul", ["x", "calm"], ["a"], "calm"),
+            node("MatMul", ["a", "wild"], ["b"], "wild"),
+            node("MatMul", ["b", "last"], ["y"], "last"),
+        ],
+        [tensor("x", "n", 64)],
+        [tensor("y", "n", 64)],
+        [
+            weight("calm", 64, 64),
+            numpy_helper.from_array(wild.astype(np.float32), "wild"),
+            numpy_helper.from_array(last.astype(np.float32), "last"),
+        ],
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from hyperion.ports import Engine, Host, PackageStore
+    from hyperion.ports import Clock, Engine, Host, PackageStore, ProofRecord
     from hyperion.serving.supervisor import SupervisorParts
 
 
@@ -24,6 +24,12 @@ def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
     if not data_home.is_absolute():
         data_home = Path("~/.local/share").expanduser()
     return data_home / "hyperion"
+
+
+def trust_policy(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The trust policy that this host was given by ``$HYPERION_TRUST_POLICY``, or None."""
+    given = environ.get("HYPERION_TRUST_POLICY")
+    return Path(given).expanduser().absolute() if given else None
 
 
 def open_host(state: Path | None = None) -> Host:
@@ -42,8 +48,10 @@ def open_host(state: Path | None = None) -> Host:
     from hyperion.adapters.local_store import LocalPackageStore
     from hyperion.adapters.model_directory import ModelDirectories
     from hyperion.adapters.onnx_graph import OnnxGraphs
+    from hyperion.adapters.onnx_values import OnnxWeights
     from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
     from hyperion.adapters.package_files import LocalPackages
+    from hyperion.adapters.proof_record import SqliteProofRecord
     from hyperion.adapters.report_store import LocalReportStore
     from hyperion.adapters.serving_log import JsonLinesLog
     from hyperion.adapters.state_folder import require_own
@@ -57,18 +65,21 @@ def open_host(state: Path | None = None) -> Host:
         files=files,
         sources=ModelDirectories(),
         graphs=OnnxGraphs(),
+        weights=OnnxWeights(),
         engine=OnnxRuntimeEngine(),
         sandbox=ChildSandbox(),
         packages=LocalPackages(),
         store=LocalPackageStore(root, files),
+        proofs=SqliteProofRecord(root),
         ledger=SqliteLedger(root / "ledger.db", clock),
-        reports=LocalReportStore(root / "reports", files),
+        reports=LocalReportStore(root, files),
         log=JsonLinesLog(root / "logs"),
         control=SupervisorClient(root),
         facts=LocalHostFacts(root),
         inference=HttpInferenceClient(),
         datasets=LocalDatasets(),
         state_dir=root,
+        trust_policy=trust_policy(),
     )
 
 
@@ -117,13 +128,18 @@ class WorkerParts(NamedTuple):
 
     engine: Engine
     store: PackageStore
+    proofs: ProofRecord
+    clock: Clock
 
 
 def open_worker_parts(state: Path | None = None) -> WorkerParts:
-    """The engine and the store; nothing else is imported, for a worker's start is waited for."""
+    """What loads a package; nothing else is imported, for a worker's start is waited for."""
     from hyperion.adapters.atomic_file import AtomicFiles
     from hyperion.adapters.local_store import LocalPackageStore
     from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
+    from hyperion.adapters.proof_record import SqliteProofRecord
+    from hyperion.adapters.system_clock import SystemClock
 
     root = state_dir() if state is None else state
-    return WorkerParts(OnnxRuntimeEngine(), LocalPackageStore(root, AtomicFiles()))
+    store = LocalPackageStore(root, AtomicFiles())
+    return WorkerParts(OnnxRuntimeEngine(), store, SqliteProofRecord(root), SystemClock())

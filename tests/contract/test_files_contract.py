@@ -45,6 +45,18 @@ def fill_and_fail(files: Files, path: Path, failure: BaseException) -> None:
         raise failure
 
 
+class TestMakeFolder:
+    def test_a_folder_is_made(self, files: Files, tmp_path: Path) -> None:
+        files.make_folder(tmp_path / "new")
+
+        assert (tmp_path / "new").is_dir()
+
+    def test_one_that_exists_or_has_no_place_is_a_fault_of_the_host(self, files: Files, tmp_path: Path) -> None:
+        for path in (tmp_path, tmp_path / "none" / "new"):
+            with pytest.raises(HostError):
+                files.make_folder(path)
+
+
 class TestReplacing:
     def test_a_new_file_appears_whole_at_the_end(self, files: Files, tmp_path: Path) -> None:
         path = tmp_path / "new"

@@ -13,6 +13,7 @@ from hyperion.adapters.atomic_file import AtomicFiles
 from hyperion.adapters.report_store import LocalReportStore
 from hyperion.domain.digest import digest_of
 from hyperion.domain.finding import Finding, Outcome, Report, Subject
+from hyperion.domain.scheme import Agreement, HostMeasurements, Measurements
 from hyperion.ports import ReportStore
 
 
@@ -76,3 +77,28 @@ def test_reports_are_chosen_by_kind_and_deployment(reports: ReportStore) -> None
     assert reports.recent("mlp", "memory") == (memory,)
     assert reports.recent("mlp") == (checklist, memory)
     assert reports.recent("mlp", "performance") == ()
+
+
+def make_measurements(value: float = 0.995, platform: str = "linux/amd64") -> HostMeasurements:
+    agreement = Agreement(measure="cosine", value=value, output="y\x1b[31m", rows=128, golden_rows=0)
+    return HostMeasurements(
+        digest=digest_of(b""), platform=platform, engine_version="1.23.2", measured_at=START,
+        measurements=Measurements(agreement=agreement),
+    )  # fmt: skip
+
+
+def test_a_package_that_was_not_measured_has_no_measurements(reports: ReportStore) -> None:
+    reports.save_measurements(make_measurements())
+
+    assert reports.measurements(digest_of(b"other"), "linux/amd64") is None
+    assert reports.measurements(digest_of(b""), "linux/arm64") is None
+
+
+def test_the_last_measurements_of_a_package_and_platform_are_kept(reports: ReportStore) -> None:
+    first, last, elsewhere = make_measurements(), make_measurements(0.999), make_measurements(0.9, "linux/arm64")
+
+    for found in (first, last, elsewhere):
+        reports.save_measurements(found)
+
+    assert reports.measurements(digest_of(b""), "linux/amd64") == last
+    assert reports.measurements(digest_of(b""), "linux/arm64") == elsewhere

@@ -15,8 +15,10 @@ from hyperion.adapters.host_facts import LocalHostFacts
 from hyperion.adapters.local_store import LocalPackageStore
 from hyperion.adapters.model_directory import ModelDirectories
 from hyperion.adapters.onnx_graph import OnnxGraphs
+from hyperion.adapters.onnx_values import OnnxWeights
 from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
 from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.proof_record import SqliteProofRecord
 from hyperion.adapters.report_store import LocalReportStore
 from hyperion.domain.command import (
     Command,
@@ -132,12 +134,14 @@ def checks_host(folder: Path, **replaced: Any) -> Host:
         files=files,
         sources=ModelDirectories(),
         graphs=OnnxGraphs(),
+        weights=OnnxWeights(),
         engine=OnnxRuntimeEngine(),
         sandbox=ChildSandbox(state / "tmp"),
         packages=LocalPackages(),
         store=LocalPackageStore(state, files),
+        proofs=SqliteProofRecord(state),
         ledger=InMemoryLedger(clock),
-        reports=LocalReportStore(state / "reports", files),
+        reports=LocalReportStore(state, files),
         log=ScriptedLog(),
         control=ScriptedSupervisor(),
         facts=StatedFacts(state),

@@ -104,6 +104,7 @@ class FakeControl:
                 config=command.config,
                 origin=command.origin,
                 reason=command.reason,
+                override=command.override,
                 replaces=None if active is None else active.number,
                 actor=command.actor,
                 created_at=self._clock.now(),

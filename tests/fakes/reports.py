@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hyperion.domain.finding import Report
+from hyperion.domain.scheme import HostMeasurements
 
 
 class InMemoryReportStore:
@@ -12,6 +13,7 @@ class InMemoryReportStore:
 
     def __init__(self) -> None:
         self._reports: dict[str, list[Report]] = {}
+        self._measurements: dict[tuple[str, str], HostMeasurements] = {}
 
     def save(self, deployment: str, report: Report) -> Path:
         kept = self._reports.setdefault(deployment, [])
@@ -22,3 +24,10 @@ class InMemoryReportStore:
         # Two reports of one moment: the one saved last is the newer.
         kept = sorted(self._reports.get(deployment, []), key=lambda report: report.created_at)
         return tuple(report for report in reversed(kept) if kind in (None, report.kind))[:limit]
+
+    def save_measurements(self, found: HostMeasurements) -> Path:
+        self._measurements[found.digest, found.platform] = found
+        return Path("measurements", found.digest, found.platform)
+
+    def measurements(self, digest: str, platform: str) -> HostMeasurements | None:
+        return self._measurements.get((digest, platform))

@@ -20,7 +20,7 @@ from hyperion.ports import Host
 from hyperion.verification.plan import check_plan
 
 GUIDE = (
-    "integrity.structure", "integrity.digests", "integrity.contents", "model.configs", "plan.version_compatibility",
+    "integrity.structure", "integrity.digests", "integrity.contents", "model.configs", "plan.version_step",
     "model.load", "model.golden", "model.outputs", "plan.performance", "plan.memory",
     "plan.system_requirements", "plan.dependencies", "plan.memory_settings", "plan.monitoring",
     "plan.window", "plan.rollback", "plan.steps", "plan.team", "plan.runbook",
@@ -133,14 +133,16 @@ def test_the_deployments_own_port_is_no_obstacle(host: Host, package: Path, tmp_
     assert outcome(free, "plan.monitoring") is Outcome.PASSED
 
 
-def test_a_signature_that_changes_warns(host: Host, package: Path, tmp_path: Path) -> None:
+def test_a_signature_that_changes_asks_for_a_version_that_says_so(host: Host, package: Path, tmp_path: Path) -> None:
     active = activate(host, package)
     model = mlp(0)
     model.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "rows"
-    changed = packaged(tmp_path, host, "changed", model=model, version="2.0.0")
+    minor = packaged(tmp_path, host, "minor", model=model, version="1.1.0")
+    major = packaged(tmp_path, host, "major", model=model, version="2.0.0")
 
-    assert outcome(plan(host, changed, active), "plan.version_compatibility") is Outcome.WARNED
-    assert outcome(plan(host, package, active), "plan.version_compatibility") is Outcome.PASSED
+    assert outcome(plan(host, minor, active), "plan.version_step") is Outcome.FAILED
+    assert outcome(plan(host, major, active), "plan.version_step") is Outcome.PASSED
+    assert outcome(plan(host, package, active), "plan.version_step") is Outcome.PASSED
 
 
 def test_the_rollback_plan_is_a_backup_of_what_is_active(host: Host, package: Path) -> None:

@@ -16,7 +16,7 @@ from hyperion.errors import HostError
 
 @pytest.fixture
 def store(tmp_path: Path) -> LocalReportStore:
-    return LocalReportStore(tmp_path / "reports", AtomicFiles())
+    return LocalReportStore(tmp_path, AtomicFiles())
 
 
 def make_report(kind: str = "memory") -> Report:

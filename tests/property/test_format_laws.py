@@ -183,4 +183,24 @@ class TestManifest:
     def test_any_text_survives(self, text: str, annotations: dict[str, str]) -> None:
         with ArchiveReader(io.BytesIO(package_bytes()), "p", Path("/nowhere")) as package:
             manifest = package.manifest.model_copy(update={"description": text, "annotations": annotations})
-        assert read_manifest(manifest_bytes(manifest), "p") == manifest
+        raw = manifest_bytes(manifest)
+        assert read_manifest(raw, "p") == manifest
+        assert manifest_bytes(read_manifest(raw, "p")) == raw
+        assert rfc8785.dumps(json.loads(raw)) == raw
+
+    @given(st.data())
+    def test_one_manifest_has_one_text(self, data: st.DataObject) -> None:
+        with ArchiveReader(io.BytesIO(package_bytes()), "p", Path("/nowhere")) as package:
+            raw = package.manifest_bytes
+        place = data.draw(st.integers(0, len(raw)))
+        changed = (
+            raw[:place]
+            + data.draw(st.sampled_from([b" ", b"\n", b"0", b"\\u0061", b"null", b",", b'""']))
+            + raw[place:]
+        )
+        try:
+            found = read_manifest(changed, "p")
+        except PackageError:
+            return
+        assert manifest_bytes(found) == changed
+        assert found != read_manifest(raw, "p")

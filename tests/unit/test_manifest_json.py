@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-
 from datetime import UTC, datetime
 
 import pytest
@@ -45,7 +44,7 @@ def test_a_manifest_edited_by_hand_is_refused() -> None:
     with pytest.raises(MalformedPackageError, match="one canonical way") as refused:
         read_manifest(raw, "p")
 
-    assert refused.value.code == "package.manifest"
+    assert refused.value.code == "package.manifest_encoding"
     assert refused.value.hint is not None
 
 

@@ -46,7 +46,7 @@ def test_a_rollback_is_a_new_revision_of_the_backups_package_and_config(stage: S
 
 
 def test_a_rollback_gives_no_warning_of_its_lower_version(stage: Stage) -> None:
-    assert "plan.version_order" not in [finding.check for finding in stage.roll_back().warnings]
+    assert "plan.version_step" not in [finding.check for finding in stage.roll_back().warnings]
 
 
 def test_a_rollback_to_what_is_active_already_is_made_and_recorded_too(stage: Stage) -> None:

@@ -11,36 +11,44 @@ from hyperion.format.strict_json import json_path, parse_document, parse_json
 
 
 @pytest.mark.parametrize(
-    ("raw", "fault"),
+    ("raw", "code", "fault"),
     [
-        (b"", "line 1, column 1"),
-        (b'{"a": 1,}', "line 1, column"),
-        (b"\xef\xbb\xbf{}", "byte-order mark"),
-        (b'"\xff"', "bad byte at offset 1"),
-        (b'{"a": 1, "a": 2}', "'a' twice"),
-        (b"[NaN]", "NaN"),
-        (b"[-Infinity]", "-Infinity"),
-        (b"[1e999]", "no double"),
-        (b"[9007199254740992]", "beyond"),
-        (b"[" + b"9" * 5000 + b"]", "beyond"),
-        (b'["\\ud800"]', "lone surrogate"),
-        (b'{"\\udfff": 1}', "lone surrogate"),
-        (b"[" * 70 + b"]" * 70, "nested deeper than 64"),
-        (b"[" * 100_000, "nested deeper than 64"),
-        (b"[1] [2]", "Extra data"),
+        (b"", "invalid", "line 1, column 1"),
+        (b'{"a": 1,}', "invalid", "line 1, column"),
+        (b"\xef\xbb\xbf{}", "encoding", "byte-order mark"),
+        (b"\xff\xfe{\x00}\x00", "encoding", "byte-order mark"),
+        (b'"\xff"', "encoding", "bad byte at offset 1"),
+        (b'{"a": 1, "a": 2}', "duplicate_key", "'a' twice"),
+        (b"[NaN]", "number", "NaN"),
+        (b"[-Infinity]", "number", "-Infinity"),
+        (b"[1e999]", "number", "no double"),
+        (b"[9007199254740992]", "number", "beyond"),
+        (b"[" + b"9" * 5000 + b"]", "number", "beyond"),
+        (b'["\\ud800"]', "encoding", "lone surrogate"),
+        (b'{"\\udfff": 1}', "encoding", "lone surrogate"),
+        (b"[" * 65 + b"]" * 65, "nesting", "nested deeper than 64"),
+        (b"[" * 100_000, "nesting", "nested deeper than 64"),
+        (b"[1] [2]", "invalid", "Extra data"),
+        (b"[" + b"[]," * 500_000 + b"[]]", "too_large", "commas and opening brackets"),
+        (b'"' + b"x" * 9_000_000 + b'\\u00e9"', "too_large", "beyond ASCII"),
+        (('"' + "x" * 9_000_000 + 'é"').encode(), "too_large", "beyond ASCII"),
     ],
+    ids=lambda given: repr(given)[:30],
 )
-def test_what_readers_understand_differently_is_refused(raw: bytes, fault: str) -> None:
+def test_what_readers_understand_differently_is_refused(raw: bytes, code: str, fault: str) -> None:
     with pytest.raises(ConfigError, match=r"^config\.json ") as refused:
         parse_json(raw, "config.json")
 
     assert fault in refused.value.message
-    assert refused.value.code == "json.invalid"
+    assert refused.value.code == f"json.{code}"
 
 
 def test_limits_are_reached_but_not_passed() -> None:
     assert parse_json(b"[9007199254740991, -9007199254740991]", "x") == [2**53 - 1, -(2**53) + 1]
     assert parse_json(b"[" * 64 + b"]" * 64, "x")
+    assert parse_json(b"[" * 64 + b"1" + b"]" * 64, "x")
+    assert parse_json(b'"' + b"x" * 9_000_000 + b'"', "x")
+    assert parse_json(b"[" + b"[]," * 499_999 + b"0]", "x")
     assert parse_json(b'["\\ud83d\\ude00"]', "x") == ["😀"]
     with pytest.raises(ConfigError, match="at most 3 are read"):
         parse_json(b"1234", "x", limit=3)
@@ -88,6 +96,16 @@ def test_long_values_and_long_lists_of_faults_are_cut() -> None:
 
     assert len(refused.value.problems) == 30
     assert len(long.value.message) < 300
+
+
+def test_what_a_faulty_document_holds_is_not_told_whole() -> None:
+    with pytest.raises(ConfigError, match="has 20000 faults") as many:
+        parse_document(DeploymentConfig, b"{%s}" % b",".join(b'"k%d": 1' % n for n in range(20_000)), "x")
+    with pytest.raises(ConfigError) as nested:
+        parse_document(DeploymentConfig, b'{"name": [' + b"[]," * 100_000 + b"1]}", "x")
+
+    assert len(many.value.problems) == 1
+    assert len(nested.value.message) < 300
 
 
 def test_json_paths_quote_what_is_no_word() -> None:

@@ -66,6 +66,8 @@ class OnnxRuntimeSession:
                 return f"the model has no input {name!r}; its inputs are {', '.join(map(repr, self._specs))}"
         for name, spec in self._specs.items():
             if name not in feeds:
+                if spec.optional:
+                    continue
                 return f"the input {name!r} is missing"
             array = feeds[name]
             if not hasattr(array, "dtype"):
@@ -224,8 +226,10 @@ def _attribute_tensors(attribute: AttributeProto) -> list[TensorProto]:
 def _check_signature(session: InferenceSession, package: PackageReader) -> None:
     """Demand that the manifest promises the very inputs and outputs that the graph has."""
     signature = package.manifest.signature
+    optional = [spec for spec in signature.inputs if spec.optional]
     for kind, promised, found in (
-        ("inputs", signature.inputs, session.get_inputs()),
+        ("inputs", signature.required, session.get_inputs()),
+        ("optional inputs", optional, session.get_overridable_initializers()),
         ("outputs", signature.outputs, session.get_outputs()),
     ):
         names = [spec.name for spec in promised]

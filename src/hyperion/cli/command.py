@@ -105,6 +105,9 @@ name_option = click.option(
 model_option = click.option(
     "--model", "model", type=PATH, required=True, metavar="F", help="The deployed package, or a backup of it."
 )
+full_option = click.option(
+    "--full", is_flag=True, help="Read every byte, also of what was proven before and is unchanged since."
+)
 count_option = click.option(
     "--count", type=click.IntRange(min=1), metavar="N", help="End after N rounds; without it, end by Ctrl-C."
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hyperion.bootstrap import open_host
-from hyperion.cli.command import PATH, Command, group, json_option
+from hyperion.cli.command import PATH, Command, full_option, group, json_option
 from hyperion.cli.exit_codes import ABORTED, NO, YES
 from hyperion.cli.progress import make_reporter
 from hyperion.cli.render import answer
@@ -61,6 +61,7 @@ def backup_model(name: str, output: Path, as_json: bool) -> None:
     examples=(
         "hyperion deploy model --input model.hyperion --config deployment.json",
         "hyperion deploy model --input model.hyperion --dry-run",
+        'hyperion deploy model --input model.hyperion --override "all clients were updated on Monday"',
     ),
     exit_codes=(1, 3, 5, 6, 7, 9),
 )
@@ -68,12 +69,25 @@ def backup_model(name: str, output: Path, as_json: bool) -> None:
 @click.option("--config", "config_path", type=PATH, metavar="FILE", help="deployment.json: name, port, workers, …")
 @click.option("--dry-run", is_flag=True, help="Make the checks and print the plan; change nothing.")
 @click.option("--insecure", is_flag=True, help="Allow a host beyond loopback, though there are no keys yet.")
+@click.option(
+    "--override", metavar="REASON", help="Let a version step pass that is too small; the reason goes into the ledger."
+)
+@full_option
 @json_option
-def deploy_model(path: Path, config_path: Path | None, dry_run: bool, insecure: bool, as_json: bool) -> int:
+def deploy_model(
+    path: Path,
+    config_path: Path | None,
+    dry_run: bool,
+    insecure: bool,
+    override: str | None,
+    full: bool,
+    as_json: bool,
+) -> int:
     """Check a package, load it in new workers, prove it, move the traffic, then stop the old workers.
 
     Where a step fails, the old revision goes on serving and the answer says why. The supervisor is started
-    where none runs. The same package and config again change nothing.
+    where none runs. The same package and config again change nothing. A version that promises clients less than
+    the change from the active revision does to them is denied; --override lets this one check pass, and no other.
     """
     from hyperion.domain.config import DeploymentConfig
     from hyperion.usecases.config import load_config
@@ -81,7 +95,10 @@ def deploy_model(path: Path, config_path: Path | None, dry_run: bool, insecure: 
 
     config = load_config(DeploymentConfig, config_path)
     reporter = make_reporter(as_json=as_json)
-    return _answer(bring(open_host(), path, config, reporter, dry_run=dry_run, insecure=insecure), as_json)
+    result = bring(
+        open_host(), path, config, reporter, dry_run=dry_run, insecure=insecure, override=override, full=full
+    )
+    return _answer(result, as_json)
 
 
 @rollback.command(
@@ -96,7 +113,8 @@ def deploy_model(path: Path, config_path: Path | None, dry_run: bool, insecure: 
 def rollback_model(source: Path, reason: str, as_json: bool) -> int:
     """Make a new revision of a backup's package and config, and bring it into service.
 
-    Only a package that is broken, does not load or answers wrongly is refused; every other finding warns.
+    Only a package that is broken, does not load or answers wrongly is refused, or one that never served here and that
+    the trust policy does not know; every other finding warns.
     """
     from hyperion.usecases.rollback import rollback_model as go_back
 

@@ -146,7 +146,7 @@ def show_history(console: Console, history: DeploymentHistory) -> None:
         (
             item.revision.number, item.revision.version, item.state.value, item.revision.origin.value,
             when(item.promoted_at), when(item.active_until), item.revision.actor,
-            item.aborted_reason or item.revision.reason or "",
+            item.aborted_reason or item.revision.reason or _override(item.revision),
         )
         for item in history.revisions
     )  # fmt: skip
@@ -171,6 +171,10 @@ def show_history(console: Console, history: DeploymentHistory) -> None:
             f"ledger: BROKEN from event {history.first_broken}; it was changed after it was written",
             "bold red",
         )
+
+
+def _override(revision: Revision) -> str:
+    return "" if revision.override is None else f"version step overridden: {revision.override}"
 
 
 def _version(report: Report) -> str:

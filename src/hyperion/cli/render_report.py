@@ -48,11 +48,12 @@ def show_findings(console: Console, findings: Iterable[Finding]) -> None:
 
 
 def _details(finding: Finding) -> list[str]:
-    """What the summary leaves unsaid: entry, reason, hint."""
+    """What the summary leaves unsaid: entry, reason, code, hint."""
     if finding.outcome.value == "passed":
         return []
     told = [finding.summary]
-    for detail in (finding.hint, finding.reason, finding.entry):
+    code = finding.code and f"code: {finding.code}"
+    for detail in (finding.hint, code, finding.reason, finding.entry):
         if detail and not any(detail in text for text in told):
             told.append(detail)
     return told[:0:-1]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hyperion.bootstrap import open_host
-from hyperion.cli.command import PATH, Command, group, json_option, model_option, name_option
+from hyperion.cli.command import PATH, Command, full_option, group, json_option, model_option, name_option
 from hyperion.cli.exit_codes import NO, YES
 from hyperion.cli.progress import make_reporter
 from hyperion.cli.render import answer
@@ -23,29 +23,59 @@ verify = group("Check a package or a deployment; exit 1 when the answer is no.",
 @verify.command(
     "model",
     cls=Command,
-    examples=("hyperion verify model --input model.hyperion", "hyperion verify model --input model_dir --json"),
+    examples=(
+        "hyperion verify model --input model.hyperion",
+        "hyperion verify model --input model.hyperion --trust release.pub",
+        "hyperion verify model --input model_dir --json",
+    ),
     exit_codes=(1, 5, 9),
 )
 @click.option("--input", "path", type=PATH, required=True, metavar="F", help="The package.")
+@click.option(
+    "--trust", "keys", type=PATH, multiple=True, metavar="PUB", help="Public key that may have signed it; repeatable."
+)
+@full_option
 @json_option
-def model(path: Path, as_json: bool) -> int:
-    """Check a package wholly: structure, digests, configs, that it loads, and its golden requests.
+def model(path: Path, keys: tuple[Path, ...], full: bool, as_json: bool) -> int:
+    """Check a package wholly: structure, digests, signing, configs, that it loads, and its golden requests.
 
     The model runs in a child process with limits on memory and time.
     """
+    from hyperion.usecases.key_file import load_public_key
     from hyperion.usecases.verify import verify_model
 
-    return _answer(verify_model(open_host(), path, make_reporter(as_json=as_json)), as_json)
+    trusted = [load_public_key(key) for key in keys]
+    return _answer(verify_model(open_host(), path, make_reporter(as_json=as_json), trusted, full=full), as_json)
 
 
-@verify.command("integrity", cls=Command, examples=("hyperion verify integrity model.hyperion",), exit_codes=(1, 5, 9))
+@verify.command(
+    "integrity",
+    cls=Command,
+    examples=(
+        "hyperion verify integrity model.hyperion",
+        "hyperion verify integrity model.hyperion --quick",
+        "hyperion verify integrity model.hyperion --threads 1 --json",
+    ),
+    exit_codes=(1, 5, 9),
+)
 @click.argument("path", type=PATH, metavar="F")
+@click.option("--quick", is_flag=True, help="Structure, sizes and CRCs alone: finds accidents, not edits.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="Read by N threads; by default one for each core. With 1, every digest is that of a whole entry.",
+)
 @json_option
-def integrity(path: Path, as_json: bool) -> int:
-    """Check structure and digests alone; says what is wrong and where."""
+def integrity(path: Path, quick: bool, threads: int | None, as_json: bool) -> int:
+    """Check structure, digests and contents, every byte read now; says what is wrong and where.
+
+    What is proven is remembered on this host, so that loading it need not read it again while it is unchanged.
+    """
     from hyperion.usecases.verify import verify_integrity
 
-    return _answer(verify_integrity(open_host(), path, make_reporter(as_json=as_json)), as_json)
+    reporter = make_reporter(as_json=as_json)
+    return _answer(verify_integrity(open_host(), path, reporter, quick=quick, threads=threads), as_json)
 
 
 @verify.command(

@@ -32,6 +32,8 @@ class Deploy(Document):
     config: DeploymentConfig
     origin: Origin = Origin.DEPLOY
     reason: str | None = None
+    override: str | None = None
+    """Why a version step that is too small was let pass; kept with the revision."""
     actor: str
     checklist: Report | None = None
     """Kept with the revision."""

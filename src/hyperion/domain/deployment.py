@@ -35,6 +35,8 @@ class Revision(Document):
     origin: Origin
     reason: str | None
     """Why, in the operator's words; always there for a rollback."""
+    override: str | None = None
+    """Why it was deployed though its version is too small a step for what clients feel; None where it is not."""
     replaces: int | None
     """The revision that was active when this one was made."""
     actor: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from typing_extensions import TypeAliasType
@@ -15,7 +15,7 @@ else:
     _Json = TypeAliasType("_Json", "dict[str, _Json] | list[_Json] | str | bool | int | float | None")
     JsonValue = Annotated[_Json, WithJsonSchema({})]
 
-__all__ = ["DeploymentName", "Digest", "Document", "JsonValue", "ModelName", "WrittenDocument"]
+__all__ = ["DeploymentName", "Digest", "Document", "JsonValue", "Many", "ModelName", "WrittenDocument"]
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 DEPLOYMENT_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
@@ -24,6 +24,10 @@ DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
 ModelName = Annotated[str, Field(pattern=NAME_PATTERN)]
 DeploymentName = Annotated[str, Field(pattern=DEPLOYMENT_NAME_PATTERN)]
 Digest = Annotated[str, Field(pattern=DIGEST_PATTERN)]
+
+Item = TypeVar("Item")
+Many = Annotated[tuple[Item, ...], Field(fail_fast=True)]
+"""A list in a document that anybody may have written: only its first fault is told, as a million would cost memory."""
 
 
 class Document(BaseModel):

@@ -36,6 +36,8 @@ class Finding(Document):
     entry: str | None = None
     """The package entry or document field that is concerned."""
     hint: str | None = None
+    code: str | None = None
+    """Error code of what is wrong, where it has one (docs/reference/errors.md)."""
 
 
 class Subject(Document):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from hyperion.domain.finding import Finding, Outcome
 
-RESCUE_CHECKS = ("integrity.", "model.load", "model.golden")
-"""What even a rollback must pass: the package is whole, loads, and answers correctly."""
+RESCUE_CHECKS = ("integrity.", "model.load", "model.golden", "plan.signing")
+"""What even a rollback must pass: the package is whole, loads, answers correctly, and no stranger brought it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,9 @@ class Decision:
 def decide(findings: Iterable[Finding], *, rescue: bool = False) -> Decision:
     """Deny where a check failed.
 
-    A rescue (rollback) is denied only by integrity, load and golden correctness; everything else warns,
-    since refusing a way back for its speed would keep the worse revision serving.
+    A rescue (rollback) is denied only by integrity, load, golden correctness and the trust policy, which lets what the
+    deployment served before come back (docs/adr/0012); everything else warns, since refusing a way back for its speed
+    would keep the worse revision serving.
     """
     denied: list[Finding] = []
     warned: list[Finding] = []

@@ -6,37 +6,43 @@ sizes, CRCs and offsets from the directory, builds every record anew from them, 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from hyperion.domain.manifest import MANIFEST, SIGNING
 from hyperion.errors import MalformedPackageError
-from hyperion.format.archive_writer import PendingEntry, repack, write_archive, write_end
+from hyperion.format.archive_writer import PendingEntry, repack, write_archive
 from hyperion.format.block_pump import crc32
-from hyperion.format.free_space import require_space
-from hyperion.format.kernel_copy import copy_start
-from hyperion.format.limits import MAX_DIRECTORY_BYTES, MAX_ENTRIES, MAX_MANIFEST_BYTES, MAX_SIGNING_BYTES
+from hyperion.format.end_fault import end_fault
+from hyperion.format.limits import (
+    MAX_DIRECTORY_BYTES,
+    MAX_ENTRIES,
+    MAX_MANIFEST_BYTES,
+    MAX_NAME_BYTES,
+    MAX_SIGNING_BYTES,
+)
 from hyperion.format.manifest_json import read_manifest
 from hyperion.format.names import check_names, in_order
 from hyperion.format.opened import OpenedPackage
 from hyperion.format.package import EntryLocation
 from hyperion.format.random_access import RandomAccess, Window
+from hyperion.format.record_fault import directory_fault, local_fault
 from hyperion.format.zip_records import (
+    DIRECTORY_EXTRA_BYTES,
+    DIRECTORY_FIXED_BYTES,
     END_BYTES,
     EntryRecord,
-    directory_difference,
     directory_record,
     end_records,
-    local_difference,
     local_header,
     read_directory_record,
     read_end,
 )
 
-__all__ = ["ArchiveReader", "PendingEntry", "repack", "rewrite_manifest", "write_archive"]
+__all__ = ["ArchiveReader", "PendingEntry", "repack", "write_archive"]
 
 _AGAIN = "fetch or make the package again"
+_LONGEST_RECORD = DIRECTORY_FIXED_BYTES + MAX_NAME_BYTES + DIRECTORY_EXTRA_BYTES
 
 
 class ArchiveReader(OpenedPackage):
@@ -115,13 +121,7 @@ class ArchiveReader(OpenedPackage):
             record, after = parsed
             expected = directory_record(record)
             if directory[position:after] != expected:
-                field = directory_difference(expected, directory[position:after], record.name)
-                raise MalformedPackageError(
-                    f"{source}: the directory record of {record.name!r} has an unexpected {field}",
-                    hint=_AGAIN,
-                    entry=record.name,
-                    code="package.directory",
-                )
+                raise directory_fault(expected, directory[position:after], record.name, source)
             if record.name in records:
                 raise MalformedPackageError(
                     f"{source}: the entry {record.name!r} stands there twice",
@@ -139,12 +139,15 @@ class ArchiveReader(OpenedPackage):
                 code="package.hidden_data",
             )
         check_names(records, source)
-        if list(records) != in_order(records):
-            raise MalformedPackageError(
-                f"{source}: the entries are not sorted by name with {SIGNING} and {MANIFEST} last",
-                hint=_AGAIN,
-                code="package.order",
-            )
+        for name, expected_name in zip(records, in_order(records), strict=True):
+            if name != expected_name:
+                raise MalformedPackageError(
+                    f"{source}: the entry {name!r} stands where {expected_name!r} should: "
+                    f"entries are sorted by name, with {SIGNING} and {MANIFEST} last",
+                    hint=_AGAIN,
+                    entry=name,
+                    code="package.order",
+                )
         return records
 
     def _read_directory(self, source: str) -> tuple[int, bytes, int]:
@@ -158,13 +161,8 @@ class ArchiveReader(OpenedPackage):
         end = self._file.read_at(size - END_BYTES, END_BYTES)
         count, offset, length = read_end(end)
         if offset + length + END_BYTES != size or end != end_records(count, offset, length):
-            raise MalformedPackageError(
-                f"{source}: the last {END_BYTES} bytes are not the end of a Hyperion package of {size} bytes: "
-                "it is cut off, has something added, or is something else",
-                hint=_AGAIN,
-                code="package.truncated",
-            )
-        if count == 0 or count > MAX_ENTRIES or length > MAX_DIRECTORY_BYTES:
+            raise end_fault(self._file, source)
+        if not 0 < count <= MAX_ENTRIES or length > min(MAX_DIRECTORY_BYTES, count * _LONGEST_RECORD):
             raise MalformedPackageError(
                 f"{source}: claims {count} entries in a directory of {length} bytes",
                 hint=_AGAIN,
@@ -174,12 +172,24 @@ class ArchiveReader(OpenedPackage):
 
     def _check_local_header(self, record: EntryRecord, offset: int, directory_offset: int, source: str) -> None:
         """Demand that the entry begins at ``offset`` with exactly the header that follows from its record."""
-        if record.offset != offset:
+        if record.offset > offset:
             raise MalformedPackageError(
-                f"{source}: the entry {record.name!r} should begin at byte {offset}, "
-                f"the directory says {record.offset}",
+                f"{source}: the entry {record.name!r} should begin at byte {offset}, the directory says "
+                f"{record.offset}: the bytes between belong to no entry",
                 hint=_AGAIN,
                 entry=record.name,
+                expected=offset,
+                actual=record.offset,
+                code="package.gap",
+            )
+        if record.offset < offset:
+            raise MalformedPackageError(
+                f"{source}: the entry {record.name!r} should begin at byte {offset}, the directory says "
+                f"{record.offset}, where another entry lies",
+                hint=_AGAIN,
+                entry=record.name,
+                expected=offset,
+                actual=record.offset,
                 code="package.overlap",
             )
         expected = local_header(record)
@@ -192,13 +202,7 @@ class ArchiveReader(OpenedPackage):
             )
         found = self._file.read_at(offset, len(expected))
         if found != expected:
-            field = local_difference(expected, found, record.name)
-            raise MalformedPackageError(
-                f"{source}: the local header of {record.name!r} has an unexpected {field}",
-                hint=_AGAIN,
-                entry=record.name,
-                code="package.header",
-            )
+            raise local_fault(expected, found, record.name, source)
 
     def _read_whole(self, name: str, limit: int, source: str) -> bytes:
         """The bytes of an entry that the manifest does not list, checked against their CRC."""
@@ -208,7 +212,7 @@ class ArchiveReader(OpenedPackage):
                 f"{source}: has no {name}",
                 hint=_AGAIN,
                 entry=name,
-                code="package.manifest",
+                code="package.missing_entry",
             )
         if record.size_bytes > limit:
             raise MalformedPackageError(
@@ -256,22 +260,3 @@ class ArchiveReader(OpenedPackage):
                     entry=name,
                     code="package.missing_entry",
                 )
-
-
-def rewrite_manifest(stream: BinaryIO, package: ArchiveReader, raw_manifest: bytes) -> None:
-    """Write the package with another manifest of the same entries: payloads are copied by the kernel, unread.
-
-    Args:
-        stream: Empty and writable.
-        package: What to copy from.
-        raw_manifest: Canonical bytes of the new manifest.
-
-    Raises:
-        HostError: No space (code ``host.no_space``).
-    """
-    records = [record for record in package.records() if record.name != SIGNING]
-    require_space(stream.fileno(), package.signing_offset + 2 * len(raw_manifest), "the package")
-    with package.path.open("rb") as source:
-        copy_start(source.fileno(), stream.fileno(), package.signing_offset, package.source)
-    stream.seek(0, os.SEEK_END)
-    write_end(stream, records, raw_manifest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
@@ -19,7 +19,14 @@ from hyperion.format.free_space import require_space
 from hyperion.format.manifest_json import manifest_bytes, read_manifest
 from hyperion.format.names import check_names, in_order
 from hyperion.format.package import PackageReader
-from hyperion.format.zip_records import CRC_POSITION, EntryRecord, directory_and_end, local_header
+from hyperion.format.zip_records import (
+    CRC_POSITION,
+    EntryRecord,
+    directory_of,
+    directory_record,
+    end_records,
+    local_header,
+)
 
 _OVERHEAD_BYTES = 8192
 """At most what header, padding, and directory record of one entry take."""
@@ -100,21 +107,33 @@ def write_end(stream: BinaryIO, records: list[EntryRecord], raw_manifest: bytes,
     stream.write(end_of_package(records, raw_manifest, signing))
 
 
-def end_of_package(records: list[EntryRecord], raw_manifest: bytes, signing: bytes | None = None) -> bytes:
+def end_of_package(
+    records: Sequence[EntryRecord],
+    raw_manifest: bytes,
+    signing: bytes | None = None,
+    *,
+    begin: int | None = None,
+    directory: bytes | None = None,
+) -> bytes:
     """model.sig where the package is signed, manifest.json, the directory and the end records.
 
     Args:
-        records: Every entry that the manifest lists, in order; what is made begins where the last one ends.
+        records: Every entry that the manifest lists, in order.
         raw_manifest: Canonical bytes of the manifest.
         signing: What model.sig is to hold.
+        begin: Where in the file it is to stand; by default where the last of ``records`` ends.
+        directory: What ``directory_of(records)`` gives, for a caller that has it.
     """
-    records, made = list(records), b""
+    directory = directory_of(records) if directory is None else directory
+    count, made = len(records), b""
+    position = begin if begin is not None else records[-1].end if records else 0
     for name, data in ((SIGNING, signing), (MANIFEST, raw_manifest)):
         if data is not None:
-            record = EntryRecord(name, len(data), crc32(data), records[-1].end if records else 0)
+            record = EntryRecord(name, len(data), crc32(data), position)
             made += local_header(record) + data
-            records.append(record)
-    return made + directory_and_end(records)
+            directory += directory_record(record)
+            count, position = count + 1, record.end
+    return made + directory + end_records(count, position, len(directory))
 
 
 class _Payloads:

@@ -61,13 +61,28 @@ def require_harmless(name: str, source: str, head: bytes | memoryview) -> None:
     Weights are raw numbers behind a checked header; their first bytes mean nothing here.
 
     Raises:
-        MalformedPackageError: Code ``package.executable_content``.
+        MalformedPackageError: Code ``package.pickle``, ``package.nested_archive`` or ``package.native_code``.
     """
     kind = None if name.startswith(WEIGHTS_FOLDER) else executable_kind(head)
-    if kind is not None:
+    if kind is None:
+        return
+    if kind.endswith("pickle"):
         raise MalformedPackageError(
-            f"{source}: the entry {name!r} is {kind}; packages hold data only",
-            hint="leave it out, or store its content unpacked",
+            f"{source}: the entry {name!r} is {kind}, which runs code when it is read; packages hold data only",
+            hint="store what it holds as numbers (safetensors) or JSON, or leave it out",
             entry=name,
-            code="package.executable_content",
+            code="package.pickle",
         )
+    if kind.endswith("archive"):
+        raise MalformedPackageError(
+            f"{source}: the entry {name!r} is {kind}; what is inside could not be checked",
+            hint="store its content unpacked, or leave it out",
+            entry=name,
+            code="package.nested_archive",
+        )
+    raise MalformedPackageError(
+        f"{source}: the entry {name!r} is {kind}; packages hold data only",
+        hint="leave it out",
+        entry=name,
+        code="package.native_code",
+    )

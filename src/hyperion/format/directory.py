@@ -32,7 +32,7 @@ class DirectoryReader(OpenedPackage):
     def __init__(self, path: Path, source: str | None = None) -> None:
         self._path = path
         source = str(path) if source is None else source
-        found = dict(_files(path, source))
+        found = dict(plain_files(path, source))
         if MANIFEST not in found:  # there may be a folder of that name
             raise MalformedPackageError(
                 f"{source}: expected a package directory, found no {MANIFEST} in it", code="package.not_a_package"
@@ -86,7 +86,7 @@ class DirectoryReader(OpenedPackage):
                 )
 
 
-def _files(root: Path, source: str) -> Iterator[tuple[str, int]]:
+def plain_files(root: Path, source: str) -> Iterator[tuple[str, int]]:
     """Name and size of every file under ``root``, links and special files refused."""
     folders, seen = [""], 0
     while folders:

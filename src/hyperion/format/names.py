@@ -5,19 +5,29 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from hyperion.domain.manifest import ARCHITECTURE, MANIFEST, SIGNING
+from hyperion.domain.manifest import ARCHITECTURE, CHUNKS, GOLDEN_FOLDER, MANIFEST, SIGNING
 from hyperion.errors import MalformedPackageError
 from hyperion.format.limits import MAX_NAME_BYTES, MAX_NAME_COMPONENTS
 
 ROOT_FILES = (ARCHITECTURE, MANIFEST, SIGNING)
 ROOT_FOLDERS = ("weights", "config", "assets")
+_BEGINNINGS = (*ROOT_FILES, *(f"{folder}/" for folder in ROOT_FOLDERS))
+CONFIG_FOLDER = "config/"
 
+_NAME = re.compile(
+    r"(architecture\.json|manifest\.json|model\.sig|(weights|config|assets)"
+    r"(/(?!(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|/|\Z))[a-z0-9_]([a-z0-9._-]*[a-z0-9_-])?){1,7})",
+    re.IGNORECASE | re.ASCII,
+)
+"""The whole rule at once, but for the case of what comes first; who does not match is told which part it breaks."""
 _COMPONENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 
 
 def name_fault(name: str) -> str | None:
     """What keeps ``name`` from being an entry's name, or None where it may be one."""
+    if len(name) <= MAX_NAME_BYTES and name.startswith(_BEGINNINGS) and _NAME.fullmatch(name):
+        return None
     if len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
         return f"is longer than {MAX_NAME_BYTES} bytes"
     components = name.split("/")
@@ -33,6 +43,13 @@ def name_fault(name: str) -> str | None:
     if name in ROOT_FILES or (len(components) > 1 and components[0] in ROOT_FOLDERS):
         return None
     return f"is neither {' nor '.join(ROOT_FILES)} nor under {', '.join(f'{folder}/' for folder in ROOT_FOLDERS)}"
+
+
+def is_json(name: str) -> bool:
+    """Whether an entry of this name is a JSON document that the format knows and checks."""
+    if name.startswith(GOLDEN_FOLDER):
+        return not name.endswith(".safetensors")
+    return name == ARCHITECTURE or (name.startswith(CONFIG_FOLDER) and name != CHUNKS)
 
 
 def check_names(names: Iterable[str], source: str) -> None:
@@ -55,18 +72,23 @@ def check_names(names: Iterable[str], source: str) -> None:
                 entry=name,
                 code="package.duplicate_entry",
             )
+    folders: dict[str, str] = {}
     for folded, name in seen.items():
-        parent = folded
-        while "/" in parent:
+        parent = folded.rpartition("/")[0]
+        while parent and parent not in folders:
+            folders[parent] = name
             parent = parent.rpartition("/")[0]
-            if parent in seen:
-                raise MalformedPackageError(
-                    f"{source}: the entry {seen[parent]!r} would have to be a file and the folder of {name!r}",
-                    entry=name,
-                    code="package.duplicate_entry",
-                )
+    for parent, name in folders.items():
+        if parent in seen:
+            raise MalformedPackageError(
+                f"{source}: the entry {seen[parent]!r} would have to be a file and the folder of {name!r}",
+                entry=name,
+                code="package.duplicate_entry",
+            )
 
 
 def in_order(names: Iterable[str]) -> list[str]:
     """Sorted by UTF-8 bytes, then model.sig, then manifest.json, as entries stand in a package."""
-    return sorted(names, key=lambda name: (name == MANIFEST, name == SIGNING, name.encode()))
+    ordered = sorted(names)  # by code points, which is the order of their UTF-8 bytes
+    last = [name for name in (SIGNING, MANIFEST) for _ in range(ordered.count(name))]
+    return [*(name for name in ordered if name not in (SIGNING, MANIFEST)), *last]

@@ -8,10 +8,11 @@ from abc import ABC, abstractmethod
 from typing import BinaryIO, Self
 
 from hyperion.domain.digest import digest_of
-from hyperion.domain.manifest import Entry, Manifest
+from hyperion.domain.manifest import Entry, Layer, Manifest
 from hyperion.errors import DigestMismatchError, NotFoundError
 from hyperion.format.names import in_order
 from hyperion.format.package import EntryLocation
+from hyperion.format.views import StoredTensor, Views
 
 
 class OpenedPackage(ABC):
@@ -30,6 +31,8 @@ class OpenedPackage(ABC):
         self._raw = raw
         self._signing = signing
         self._names = tuple(in_order(manifest.entries))
+        self._layers = {layer.entry: layer for layer in manifest.layers}
+        self._views = Views(self)
 
     @property
     def source(self) -> str:
@@ -54,6 +57,9 @@ class OpenedPackage(ABC):
     def names(self) -> tuple[str, ...]:
         return self._names
 
+    def layer(self, name: str) -> Layer:
+        return self._layers[name]
+
     def read(self, name: str) -> bytes:
         """All bytes of one entry, checked against its digest."""
         entry = self.entry(name)
@@ -71,6 +77,12 @@ class OpenedPackage(ABC):
     @abstractmethod
     def locate(self, name: str) -> EntryLocation:
         """Where the entry's bytes lie, for mapping them in place."""
+
+    def view(self, name: str) -> memoryview:
+        return self._views.view(name)
+
+    def tensors(self) -> tuple[StoredTensor, ...]:
+        return self._views.tensors()
 
     def entry(self, name: str) -> Entry:
         """What the manifest says of ``name``.

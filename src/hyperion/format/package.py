@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol, Self
+from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
 
-from hyperion.domain.manifest import Manifest
+from hyperion.domain.manifest import Layer, Manifest
+
+if TYPE_CHECKING:
+    from hyperion.format.views import StoredTensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,9 @@ class PackageReader(Protocol):
     def names(self) -> tuple[str, ...]:
         """All entries but manifest.json, sorted by UTF-8 bytes."""
 
+    def layer(self, name: str) -> Layer:
+        """The layer whose tensors the entry ``name`` of ``weights/`` holds."""
+
     def read(self, name: str) -> bytes:
         """All bytes of one entry, checked against its digest.
 
@@ -66,6 +72,21 @@ class PackageReader(Protocol):
 
     def locate(self, name: str) -> EntryLocation:
         """Where the entry's bytes lie, for mapping them in place."""
+
+    def view(self, name: str) -> memoryview:
+        """All bytes of one entry in place, unchecked: read-only, of the mapped file, without a copy.
+
+        It stays valid after the package is closed, for as long as the view itself lives. Where another program cuts
+        the file short meanwhile, looking at what is gone ends the process with SIGBUS.
+
+        Raises:
+            NotFoundError: There is no such entry.
+            MalformedPackageError: The file became shorter since it was opened (code ``package.size_mismatch``).
+            ValueError: The package file was closed.
+        """
+
+    def tensors(self) -> tuple[StoredTensor, ...]:
+        """All tensors of all layers, in the order of the manifest, without padding; none is read before it is used."""
 
     def close(self) -> None: ...
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import reprlib
 from collections import Counter
 from collections.abc import Iterator
 from typing import NoReturn, TypeVar
@@ -16,42 +18,66 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
 from hyperion.errors import ConfigError, Problem
-from hyperion.format.limits import MAX_JSON_BYTES, MAX_JSON_DEPTH, MAX_JSON_INTEGER
+from hyperion.format.limits import (
+    MAX_DOCUMENT_MARKS,
+    MAX_JSON_BYTES,
+    MAX_JSON_DEPTH,
+    MAX_JSON_INTEGER,
+    MAX_JSON_MARKS,
+    MAX_WIDE_JSON_BYTES,
+)
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 200
 
 Model = TypeVar("Model", bound=BaseModel)
 
 _SHOWN_CHARACTERS = 80
 _SHOWN_PROBLEMS = 10
+_LISTED_PROBLEMS = 10_000
+_BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
-def parse_json(raw: bytes, source: str, *, limit: int = MAX_JSON_BYTES) -> JsonValue:
+def parse_json(raw: bytes, source: str, *, limit: int = MAX_JSON_BYTES, marks: int = MAX_JSON_MARKS) -> JsonValue:
     """Parse one JSON text.
 
     Args:
         raw: The text, UTF-8.
         source: What to call it in messages, such as its path.
         limit: Largest size in bytes.
+        marks: Largest count of commas and opening brackets.
 
     Raises:
-        ConfigError: Code ``json.invalid``; the message names the fault and, where known, line and column.
+        ConfigError: The message names the fault and, where known, line and column. Code ``json.too_large`` (bytes or
+            values), ``json.encoding``, ``json.duplicate_key``, ``json.number``, ``json.nesting`` or ``json.invalid``.
     """
-    if len(raw) > limit:
-        raise _refusal(source, f"has {len(raw)} bytes; at most {limit} are read")
-    if raw.startswith(b"\xef\xbb\xbf"):
-        raise _refusal(source, "begins with a byte-order mark; save it as plain UTF-8")
+    fault = size_fault(raw, limit, marks)
+    if fault is not None:
+        raise ConfigError(f"{source} {fault}", problems=_whole(fault), code="json.too_large")
     try:
-        value: JsonValue = _DECODER.decode(raw.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise _refusal(source, f"is no UTF-8 text: bad byte at offset {error.start}") from error
+        decoder = _DECODER if _LONG_NUMBER.search(raw) else _QUICK_DECODER
+        value: JsonValue = decoder.decode(_text(raw, source))
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise _refusal(source, f"is no valid JSON at {where}: {error.msg}") from error
+        fault = f"is no valid JSON at line {error.lineno}, column {error.colno}: {error.msg}"
+        raise ConfigError(f"{source} {fault}", problems=_whole(fault), code="json.invalid") from error
     except RecursionError as error:
-        raise _refusal(source, f"is nested deeper than {MAX_JSON_DEPTH} levels") from error
+        raise _too_deep(source) from error
+    except _DuplicateKeyError as error:
+        raise ConfigError(f"{source} {error}", problems=_whole(str(error)), code="json.duplicate_key") from error
     except ValueError as error:
-        raise _refusal(source, str(error)) from error
+        raise ConfigError(f"{source} {error}", problems=_whole(str(error)), code="json.number") from error
     _check_tree(value, source, escapes=b"\\u" in raw)
     return value
+
+
+def size_fault(raw: bytes, limit: int, marks: int) -> str | None:
+    """Why reading ``raw`` could take more time or memory than a few seconds and 200 MB; None where it cannot."""
+    if len(raw) > limit:
+        return f"has {len(raw)} bytes; at most {limit} are read"
+    if len(raw) > MAX_WIDE_JSON_BYTES and (b"\\u" in raw or not raw.isascii()):  # four bytes of memory a character
+        return f"has {len(raw)} bytes; at most {MAX_WIDE_JSON_BYTES} are read where characters are beyond ASCII"
+    found = sum(map(raw.count, (b",", b"[", b"{"))) if len(raw) > marks else 0
+    return f"has {found} commas and opening brackets; at most {marks} are read" if found > marks else None
 
 
 def parse_document(model: type[Model], raw: bytes, source: str, *, limit: int = MAX_JSON_BYTES) -> Model:
@@ -61,11 +87,23 @@ def parse_document(model: type[Model], raw: bytes, source: str, *, limit: int = 
         ConfigError: Not strict JSON (code ``json.invalid``), or keys and values that the model refuses
             (code ``config.invalid``); ``problems`` holds every fault with its JSON path.
     """
-    tree = parse_json(raw, source, limit=limit)
+    parse_json(raw, source, limit=limit, marks=MAX_DOCUMENT_MARKS)
+    return checked_document(model, raw, source)
+
+
+def checked_document(model: type[Model], raw: bytes, source: str) -> Model:
+    """The document in ``raw``, which is strict JSON.
+
+    Raises:
+        ConfigError: Code ``config.invalid``; ``problems`` holds every fault with its JSON path.
+    """
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:
-        faults = error.errors(include_url=False)
+        count = error.error_count()
+        if count > _LISTED_PROBLEMS:
+            raise faulty_document(source, [Problem("", f"has {count} faults")]) from error
+        faults, tree = error.errors(include_url=False), json.loads(raw)
         problems = [_problem(details, tree) for details in faults]
         raise faulty_document(source, problems, hint=_known_keys(model, faults)) from error
 
@@ -105,15 +143,36 @@ def json_path(parts: tuple[str | int, ...]) -> str:
     return path
 
 
-def _refusal(source: str, fault: str) -> ConfigError:
-    return ConfigError(f"{source} {fault}", problems=[Problem("", fault)], code="json.invalid")
+def _text(raw: bytes, source: str) -> str:
+    if raw.startswith(_BYTE_ORDER_MARKS):
+        fault = "begins with a byte-order mark; save it as plain UTF-8"
+        raise ConfigError(f"{source} {fault}", problems=_whole(fault), code="json.encoding")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        fault = f"is no UTF-8 text: bad byte at offset {error.start}"
+        raise ConfigError(f"{source} {fault}", problems=_whole(fault), code="json.encoding") from error
+
+
+def _too_deep(source: str) -> ConfigError:
+    fault = f"is nested deeper than {MAX_JSON_DEPTH} levels"
+    return ConfigError(f"{source} {fault}", problems=_whole(fault), code="json.nesting")
+
+
+def _whole(fault: str) -> list[Problem]:
+    """A fault of the document as a whole."""
+    return [Problem("", fault)]
+
+
+class _DuplicateKeyError(ValueError):
+    """An object has a key twice."""
 
 
 def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
     found = dict(pairs)
     if len(found) != len(pairs):
         twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise ValueError(f"has the key {twice[:_SHOWN_CHARACTERS]!r} twice in one object")
+        raise _DuplicateKeyError(f"has the key {twice[:_SHOWN_CHARACTERS]!r} twice in one object")
     return found
 
 
@@ -137,18 +196,22 @@ def _constant(text: str) -> NoReturn:
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=_integer, parse_float=_number, parse_constant=_constant
 )
+_QUICK_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_number, parse_constant=_constant)
+"""The same where no integer is long enough to be beyond the limit, so that none needs a look."""
+_LONG_NUMBER = re.compile(rb"[0-9]{16}")
 
 
 def _check_tree(value: JsonValue, source: str, *, escapes: bool) -> None:
     """Demand a bounded depth and, where the text has escapes, strings without lone surrogates."""
     level: list[JsonValue] = [value]
-    for _ in range(MAX_JSON_DEPTH + 1):
+    for depth in range(MAX_JSON_DEPTH + 1):
         if escapes and any(isinstance(text, str) and _has_surrogate(text) for text in _texts(level)):
-            raise _refusal(source, "has a lone surrogate, which is no character")
+            fault = "has a lone surrogate, which is no character"
+            raise ConfigError(f"{source} {fault}", problems=_whole(fault), code="json.encoding")
+        level = [node for node in level if isinstance(node, (dict, list))]
+        if level and depth == MAX_JSON_DEPTH:
+            raise _too_deep(source)
         level = [child for node in level for child in _children(node)]
-        if not level:
-            return
-    raise _refusal(source, f"is nested deeper than {MAX_JSON_DEPTH} levels")
 
 
 def _children(node: JsonValue) -> Iterator[JsonValue]:
@@ -176,10 +239,13 @@ def _problem(details: ErrorDetails, tree: JsonValue) -> Problem:
     if details["type"] == "missing":
         return Problem(path, "required, but missing")
     message = details["msg"].removeprefix("Value error, ")
-    found = repr(details["input"])
-    if len(found) > _SHOWN_CHARACTERS:
-        found = found[:_SHOWN_CHARACTERS] + "…"
-    return Problem(path, f"{message[:1].lower()}{message[1:]}, found {found}")
+    return Problem(path, f"{message[:1].lower()}{message[1:]}, found {shortened(details['input'])}")
+
+
+def shortened(value: object) -> str:
+    """A value as messages show it: what a document holds may be as large as the document."""
+    found = _SHORT.repr(value)
+    return found if len(found) <= _SHOWN_CHARACTERS else found[:_SHOWN_CHARACTERS] + "…"
 
 
 def _real_location(location: tuple[str | int, ...], tree: JsonValue) -> tuple[str | int, ...]:

@@ -19,7 +19,7 @@ from pydantic import JsonValue
 
 from hyperion.errors import ConfigError, MalformedPackageError
 from hyperion.format.limits import MAX_DIMENSIONS, MAX_TENSOR_HEADER_BYTES, MAX_TENSORS
-from hyperion.format.strict_json import parse_json
+from hyperion.format.strict_json import parse_json, shortened
 
 ALIGNMENT = 64
 DATA_ALIGNMENT = 4096
@@ -108,12 +108,12 @@ def weights_entry(tensors: Sequence[WeightTensor]) -> WeightsLayout:
     """
     _check_tensors(tensors)
     ordered: list[WeightTensor] = []
-    end = 0
+    end = pads = 0
     for tensor in sorted(tensors, key=lambda tensor: tensor.size_bytes % ALIGNMENT != 0):
         gap = -end % ALIGNMENT
         if gap:
-            pads = sum(placed.name.startswith(PAD_PREFIX) for placed in ordered)
             ordered.append(WeightTensor(f"{PAD_PREFIX}{pads}", "U8", (gap,), gap, _zeros(gap)))
+            pads += 1
         ordered.append(tensor)
         end += gap + tensor.size_bytes
     return WeightsLayout(_header(ordered), tuple(ordered))
@@ -133,20 +133,24 @@ def read_header(stream: BinaryIO, size_bytes: int, entry: str, *, aligned: bool 
         Every tensor by name, in order of offset, without padding.
 
     Raises:
-        MalformedPackageError: Code ``package.weights``; says which rule is broken.
+        MalformedPackageError: Code ``package.weights_header`` or a ``json.…`` one where the header is not what it must
+            be, ``package.weights_layout`` where the tensors do not lie as they must; says which rule is broken.
     """
     header_bytes = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
     if header_bytes > MAX_TENSOR_HEADER_BYTES or _LENGTH_BYTES + header_bytes > size_bytes:
-        raise _malformed(entry, f"claims a header of {header_bytes} bytes in an entry of {size_bytes}")
+        raise _bad_header(entry, f"claims a header of {header_bytes} bytes in an entry of {size_bytes}")
     raw = stream.read(header_bytes)
     if not raw.startswith(b"{"):
-        raise _malformed(entry, "has a header that does not begin with '{'")
+        raise _bad_header(entry, "has a header that does not begin with '{'")
     try:
         header = parse_json(raw, "a header that", limit=MAX_TENSOR_HEADER_BYTES)
     except ConfigError as error:
-        raise _malformed(entry, f"has {error.message}") from error
+        code = error.code  # a header's JSON has its faults in common with every other document
+        raise MalformedPackageError(
+            f"the weights entry {entry!r} has {error.message}", entry=entry, code=code
+        ) from error
     if not isinstance(header, dict) or len(header) > MAX_TENSORS:
-        raise _malformed(entry, f"has a header that is no object of at most {MAX_TENSORS} tensors")
+        raise _bad_header(entry, f"has a header that is no object of at most {MAX_TENSORS} tensors")
     _check_metadata(header.pop(_METADATA, {}), entry)
     start = _LENGTH_BYTES + header_bytes
     slices = sorted(
@@ -168,7 +172,7 @@ def check_padding(stream: BinaryIO, size_bytes: int, entry: str) -> None:
         entry: Its name, for messages.
 
     Raises:
-        MalformedPackageError: Code ``package.weights``.
+        MalformedPackageError: Code ``package.weights_layout``.
     """
     header_bytes = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
     for name, item in json.loads(stream.read(header_bytes)).items():
@@ -177,7 +181,7 @@ def check_padding(stream: BinaryIO, size_bytes: int, entry: str) -> None:
         begin, end = item["data_offsets"]
         stream.seek(_LENGTH_BYTES + header_bytes + begin)
         if end > size_bytes or any(stream.read(end - begin)):
-            raise _malformed(entry, f"has padding {name!r} that is not all zeros")
+            raise _bad_layout(entry, f"has padding {shortened(name)} that is not all zeros")
 
 
 def _check_tensors(tensors: Sequence[WeightTensor]) -> None:
@@ -221,26 +225,28 @@ def _check_encoding(slices: list[tuple[str, TensorSlice]], raw: bytes, entry: st
         if not name.startswith(PAD_PREFIX)
     ]
     if weights_entry(tensors).header[_LENGTH_BYTES:] != raw:
-        raise _malformed(entry, "has a header or an order of tensors that is not the one legal encoding of them")
+        raise _bad_header(entry, "has a header or an order of tensors that is not the one legal encoding of them")
 
 
 def _check_metadata(metadata: JsonValue, entry: str) -> None:
     if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
-        raise _malformed(entry, f"has {_METADATA} that is no map of texts")
+        raise _bad_header(entry, f"has {_METADATA} that is no map of texts")
 
 
 def _slice(name: str, value: JsonValue, start: int, entry: str) -> TensorSlice:
     """One item of the header, validated for itself."""
     if not isinstance(value, dict) or value.keys() != {"dtype", "shape", "data_offsets"}:
-        raise _malformed(entry, f"describes the tensor {name!r} otherwise than by dtype, shape and data_offsets")
+        raise _bad_header(
+            entry, f"describes the tensor {shortened(name)} otherwise than by dtype, shape and data_offsets"
+        )
     dtype, shape, offsets = value["dtype"], _integers(value["shape"]), _integers(value["data_offsets"])
     if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
-        raise _malformed(entry, f"has the tensor {name!r} of the unknown dtype {dtype!r}")
+        raise _bad_header(entry, f"has the tensor {shortened(name)} of the unknown dtype {shortened(dtype)}")
     if shape is None or offsets is None or len(offsets) != 2:
-        raise _malformed(entry, f"has the tensor {name!r} with a shape or offsets that are no counts")
+        raise _bad_header(entry, f"has the tensor {shortened(name)} with a shape or offsets that are no counts")
     begin, end = offsets
     if math.prod(shape) * ITEM_BYTES[dtype] != end - begin:
-        raise _malformed(entry, f"gives the tensor {name!r} of {dtype}{list(shape)} {end - begin} bytes")
+        raise _bad_layout(entry, f"gives the tensor {shortened(name)} of {dtype}{list(shape)} {end - begin} bytes")
     return TensorSlice(dtype, shape, start + begin, end - begin)
 
 
@@ -259,18 +265,25 @@ def _check_cover(
     position = start
     for name, piece in slices:
         if piece.offset != position:
-            raise _malformed(
-                entry, f"has the tensor {name!r} at byte {piece.offset} where the one before ends at {position}"
+            raise _bad_layout(
+                entry,
+                f"has the tensor {shortened(name)} at byte {piece.offset} where the one before ends at {position}",
             )
         if aligned and piece.size_bytes and piece.offset % ALIGNMENT and not name.startswith(PAD_PREFIX):
-            raise _malformed(entry, f"has the tensor {name!r} at byte {piece.offset}, no multiple of {ALIGNMENT}")
+            raise _bad_layout(
+                entry, f"has the tensor {shortened(name)} at byte {piece.offset}, no multiple of {ALIGNMENT}"
+            )
         position += piece.size_bytes
     if position != size_bytes:
-        raise _malformed(entry, f"has tensors up to byte {position}, but {size_bytes} bytes")
+        raise _bad_layout(entry, f"has tensors up to byte {position}, but {size_bytes} bytes")
 
 
-def _malformed(entry: str, fault: str) -> MalformedPackageError:
-    return MalformedPackageError(f"the weights entry {entry!r} {fault}", entry=entry, code="package.weights")
+def _bad_header(entry: str, fault: str) -> MalformedPackageError:
+    return MalformedPackageError(f"the weights entry {entry!r} {fault}", entry=entry, code="package.weights_header")
+
+
+def _bad_layout(entry: str, fault: str) -> MalformedPackageError:
+    return MalformedPackageError(f"the weights entry {entry!r} {fault}", entry=entry, code="package.weights_layout")
 
 
 class _Chunks(io.RawIOBase):

@@ -7,11 +7,13 @@ between records. All integers are little endian (docs/reference/format.md).
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 ALIGNMENT = 4096
 """Every payload begins at a multiple of this, so that file systems can clone it and engines can map it."""
 
+LOCAL_FIXED_BYTES = 30
 DIRECTORY_FIXED_BYTES = 46
 DIRECTORY_EXTRA_BYTES = 28
 END_BYTES = 56 + 20 + 22
@@ -38,22 +40,23 @@ class EntryRecord:
 
     Attributes:
         offset: Where its local header begins.
+        gap_bytes: Length of the padding field that brings the payload to a multiple of 4096.
+        payload_offset: Where its bytes begin.
     """
 
     name: str
     size_bytes: int
     crc32: int
     offset: int
+    gap_bytes: int = field(init=False, compare=False, repr=False)
+    payload_offset: int = field(init=False, compare=False, repr=False)
 
-    @property
-    def payload_offset(self) -> int:
-        return self.offset + _LOCAL.size + len(self.name.encode()) + _SIZES_BYTES + self.gap_bytes
-
-    @property
-    def gap_bytes(self) -> int:
-        """Length of the padding field that brings the payload to a multiple of 4096."""
-        gap = -(self.offset + _LOCAL.size + len(self.name.encode()) + _SIZES_BYTES) % ALIGNMENT
-        return gap + ALIGNMENT if 0 < gap < _FIELD_HEAD_BYTES else gap
+    def __post_init__(self) -> None:
+        unpadded = self.offset + _LOCAL.size + len(self.name.encode()) + _SIZES_BYTES
+        gap = -unpadded % ALIGNMENT
+        gap = gap + ALIGNMENT if 0 < gap < _FIELD_HEAD_BYTES else gap
+        object.__setattr__(self, "gap_bytes", gap)
+        object.__setattr__(self, "payload_offset", unpadded + gap)
 
     @property
     def end(self) -> int:
@@ -72,6 +75,22 @@ def local_header(record: EntryRecord) -> bytes:
         len(name), len(sizes) + len(padding),
     )  # fmt: skip
     return fixed + name + sizes + padding
+
+
+def read_local_header(raw: bytes, offset: int) -> EntryRecord | None:
+    """The entry that the local header in ``raw``, found at ``offset``, claims to be of; None where none fits there."""
+    if len(raw) < _LOCAL.size:
+        return None
+    fixed = _LOCAL.unpack_from(raw)
+    name_end = _LOCAL.size + fixed[9]
+    if len(raw) < name_end + _SIZES_BYTES:
+        return None
+    try:
+        name = raw[_LOCAL.size : name_end].decode()
+    except UnicodeDecodeError:
+        return None
+    (size_bytes,) = struct.unpack_from("<Q", raw, name_end + _FIELD_HEAD_BYTES)
+    return EntryRecord(name, size_bytes, fixed[6], offset)
 
 
 def directory_record(record: EntryRecord) -> bytes:
@@ -94,10 +113,9 @@ def end_records(count: int, directory_offset: int, directory_bytes: int) -> byte
     return end64 + locator + end
 
 
-def directory_and_end(records: list[EntryRecord]) -> bytes:
-    """All that follows the last payload."""
-    directory = b"".join(directory_record(record) for record in records)
-    return directory + end_records(len(records), records[-1].end, len(directory))
+def directory_of(records: Iterable[EntryRecord]) -> bytes:
+    """The records of these entries, one behind the other."""
+    return b"".join(directory_record(record) for record in records)
 
 
 def read_end(raw: bytes) -> tuple[int, int, int]:

@@ -35,9 +35,10 @@ from hyperion.ports.models import (
     SourceFile,
 )
 from hyperion.ports.reporter import Reporter
-from hyperion.ports.state import Ledger, PackageStore, ReportStore, ServingLog
+from hyperion.ports.state import Ledger, PackageStore, ProofRecord, ReportStore, ServingLog
 from hyperion.ports.supervision import SupervisorControl, WorkerLauncher, WorkerProcess
 from hyperion.ports.tensors import Array, Tensors
+from hyperion.ports.weights import ModelWeight, ModelWeights
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,12 @@ class Host:
     files: Files
     sources: ModelSources
     graphs: ModelGraphs
+    weights: ModelWeights
     engine: Engine
     sandbox: Sandbox
     packages: PackageOpener
     store: PackageStore
+    proofs: ProofRecord
     ledger: Ledger
     reports: ReportStore
     log: ServingLog
@@ -60,6 +63,8 @@ class Host:
     inference: InferenceClient
     datasets: Datasets
     state_dir: Path
+    trust_policy: Path | None = None
+    """Whose signing is demanded; None for trust.json in the state folder, where there is one."""
 
 
 __all__ = [
@@ -83,11 +88,14 @@ __all__ = [
     "ModelGraphs",
     "ModelSource",
     "ModelSources",
+    "ModelWeight",
+    "ModelWeights",
     "PackageOpener",
     "PackageStore",
     "PreparedLayer",
     "PreparedModel",
     "ProcessUsage",
+    "ProofRecord",
     "ReportStore",
     "Reporter",
     "Sandbox",

@@ -36,7 +36,7 @@ class Session(Protocol):
     def outputs(self) -> tuple[TensorSpec, ...]: ...
 
     def run(self, feeds: Tensors) -> dict[str, Array]:
-        """All outputs for these inputs.
+        """All outputs for these inputs; optional ones may be left out.
 
         Raises:
             EngineError: The engine refused the inputs or failed.

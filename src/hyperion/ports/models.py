@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 # Only types are spoken of here: the supervisor needs no numpy, and a worker's start is waited for.
 if TYPE_CHECKING:
     from hyperion.domain.manifest import EngineRequirement, GoldenRequest, ModelCard, SchemeName
-    from hyperion.domain.scheme import QuantizationRecord, QuantizeChoice, TargetPlatform
+    from hyperion.domain.scheme import Measurements, QuantizationRecord, QuantizeChoice, TargetPlatform
     from hyperion.domain.tensor import Signature
     from hyperion.format.weights import WeightTensor
     from hyperion.ports.reporter import Reporter
@@ -38,8 +38,8 @@ class GoldenSource:
 
     Attributes:
         name: File name without suffix.
-        inputs: All inputs of the model by name.
-        outputs: The expected outputs; empty where the directory gives none, then the model's own are recorded.
+        inputs: Inputs of the model by name; optional ones may be missing.
+        outputs: The expected outputs; empty where the directory gives none.
         request: How outputs are compared.
         explicit: Whether a person wrote the tolerances.
     """
@@ -114,8 +114,9 @@ class PreparedModel:
         architecture: The bytes of architecture.json.
         layers: Layer N is stored as ``weights/layerN.weights``.
         engine: What the graph asks of an engine.
-        quantization: What was decided and measured.
-        golden: The golden requests with the expected outputs and tolerances that suit the scheme.
+        quantization: What was decided.
+        golden: The golden requests, with tolerances that suit the scheme.
+        measurements: What was measured on the way; None where nothing was.
         warnings: What a person should know.
     """
 
@@ -124,6 +125,7 @@ class PreparedModel:
     engine: EngineRequirement
     quantization: QuantizationRecord
     golden: tuple[GoldenSource, ...]
+    measurements: Measurements | None = None
     warnings: tuple[str, ...] = ()
 
 

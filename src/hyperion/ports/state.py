@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from hyperion.domain.deployment import Deployment, Revision
     from hyperion.domain.event import Event, EventDraft, EventKind, LedgerHead
     from hyperion.domain.finding import Report
+    from hyperion.domain.scheme import HostMeasurements
+    from hyperion.format.file_state import FileState
     from hyperion.format.package import PackageReader
 
 
@@ -32,6 +35,26 @@ class PackageStore(Protocol):
 
     def export(self, digest: str, output: Path) -> None:
         """Write the package as one file, bit-identical to the file it came from; atomic, durable."""
+
+
+class ProofRecord(Protocol):
+    """Which files were proven to hold what, so that nothing is digested twice while it does not change.
+
+    A record that is lost, damaged or out of reach is an empty one: that costs time, and nothing else.
+    """
+
+    def recall(self, files: Iterable[tuple[FileState, str]]) -> dict[tuple[FileState, str], datetime]:
+        """When each of these files, in this very state, was last found to hold this digest; without those unknown."""
+
+    def remember(self, files: Iterable[tuple[FileState, str]], began_at: datetime) -> None:
+        """Keep that these files hold these digests.
+
+        Files that changed within the last seconds before ``began_at`` are left out: a later change might not show.
+
+        Args:
+            files: State and digest of each file; the state was the same before and after it was read.
+            began_at: The wall clock when reading began.
+        """
 
 
 class Ledger(Protocol):
@@ -71,12 +94,18 @@ class Ledger(Protocol):
 
 
 class ReportStore(Protocol):
-    """Reports are kept under their deployment."""
+    """Reports are kept under their deployment, measurements under the package and the platform."""
 
     def save(self, deployment: str, report: Report) -> Path: ...
 
     def recent(self, deployment: str, kind: str | None = None, limit: int | None = None) -> tuple[Report, ...]:
         """Newest first, at most ``limit``."""
+
+    def save_measurements(self, found: HostMeasurements) -> Path:
+        """Keep them in place of earlier ones of the same package and platform."""
+
+    def measurements(self, digest: str, platform: str) -> HostMeasurements | None:
+        """None where that package was not measured on that platform."""
 
 
 class ServingLog(Protocol):

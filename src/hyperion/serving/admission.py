@@ -74,6 +74,7 @@ def make_revision(command: Deploy, manifest: Manifest, ledger: Ledger, clock: Cl
         config=command.config.model_copy(update={"name": name}),
         origin=command.origin,
         reason=command.reason,
+        override=command.override,
         replaces=active,
         actor=command.actor,
         created_at=clock.now(),

@@ -9,6 +9,7 @@ from hyperion.domain.config import DeploymentConfig
 from hyperion.domain.deployment import Origin, find_deployment
 from hyperion.domain.document import Document
 from hyperion.domain.event import EventDraft, EventKind
+from hyperion.errors import ConfigError
 from hyperion.ports import Host, Reporter
 from hyperion.usecases.ask import ask_supervisor
 from hyperion.usecases.roll_out import (
@@ -21,6 +22,7 @@ from hyperion.usecases.roll_out import (
     roll_out,
     serving_status,
 )
+from hyperion.usecases.rollback import require_reason
 
 __all__ = ["DeployResult", "StopResult", "deploy_model", "stop_deployments"]
 
@@ -42,6 +44,8 @@ def deploy_model(
     *,
     dry_run: bool = False,
     insecure: bool = False,
+    override: str | None = None,
+    full: bool = False,
 ) -> DeployResult:
     """Bring the package at ``path`` into service.
 
@@ -54,18 +58,27 @@ def deploy_model(
         reporter: Where progress goes.
         dry_run: Make the checks and say what would be done; change nothing, start nothing.
         insecure: Allow a host beyond loopback, as ``serve.insecure`` does.
+        override: Why a version step that is too small for what clients will feel may pass all the same; kept in the
+            ledger. No other check can be overridden.
+        full: Whether to read also what was proven before and is unchanged since.
 
     Raises:
-        ConfigError: The host is beyond loopback without ``insecure`` (code ``config.insecure_host``).
+        ConfigError: The host is beyond loopback without ``insecure`` (code ``config.insecure_host``), or ``override``
+            gives no reason (``deploy.override_reason``).
         NotFoundError: There is no package.
         PackageError: It is broken.
         ConflictError: Another rollout of this deployment runs.
         HostError: The supervisor does not come up, or goes away.
     """
     require_portable_path(path)
+    _require_override_reason(override)
     with host.packages.open(path) as package:
         complete = complete_config(config, package.manifest.name, insecure=insecure)
-        candidate = check_candidate(host, path, package, complete, reporter, origin=Origin.DEPLOY)
+        candidate = check_candidate(
+            host, path, package, complete, reporter, origin=Origin.DEPLOY, override=override, full=full
+        )
+    if override is not None and candidate.override is None:
+        reporter.warn("--override was not needed: the version step is not what the gate would deny")
     if not dry_run:
         host.reports.save(candidate.deployment, candidate.checklist)
     if not candidate.decision.allowed:
@@ -76,6 +89,20 @@ def deploy_model(
     if dry_run:
         return candidate.result(dry_run=True, plan=plan_steps(host, candidate))
     return roll_out(host, candidate, reporter)
+
+
+def _require_override_reason(override: str | None) -> None:
+    if override is None:
+        return
+    try:
+        require_reason(override)
+    except ConfigError as error:
+        raise ConfigError(
+            f"--override: {error.message}",
+            problems=error.problems,
+            hint='write --override "…": why clients may be surprised',
+            code="deploy.override_reason",
+        ) from error
 
 
 def _unchanged(host: Host, candidate: Candidate, *, dry_run: bool) -> DeployResult | None:

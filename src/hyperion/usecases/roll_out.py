@@ -11,14 +11,15 @@ from hyperion.domain.config import DeploymentConfig
 from hyperion.domain.deployment import Origin, Revision
 from hyperion.domain.digest import short
 from hyperion.domain.document import Document
-from hyperion.domain.finding import Finding, Outcome, Report
+from hyperion.domain.finding import Finding, Report
 from hyperion.domain.gate import Decision, decide
-from hyperion.domain.version import Version
 from hyperion.errors import ConfigError, Problem
 from hyperion.format.package import PackageReader
 from hyperion.ports import Host, Reporter
 from hyperion.usecases.ask import ask_supervisor, expect_reply
+from hyperion.usecases.trust import judge_signing
 from hyperion.verification.plan import check_plan
+from hyperion.verification.plan_version import is_denied_step, override_step
 
 
 class DeployResult(Document):
@@ -70,6 +71,8 @@ class Candidate:
     config: DeploymentConfig
     origin: Origin
     reason: str | None
+    override: str | None
+    """Why a version step that is too small is let pass; None where there is nothing to let pass."""
     active: Revision | None
     checklist: Report
     decision: Decision
@@ -123,6 +126,8 @@ def check_candidate(
     *,
     origin: Origin,
     reason: str | None = None,
+    override: str | None = None,
+    full: bool = False,
 ) -> Candidate:
     """Make the checks of the checklist and let the gate decide; a rollback is judged as a rescue.
 
@@ -134,13 +139,15 @@ def check_candidate(
         reporter: Where progress goes.
         origin: What asks for the rollout.
         reason: Why, in the operator's words.
+        override: Why a version step that is too small may pass; every other check stays as it is.
+        full: Whether to read also what was proven before and is unchanged since.
     """
     active = active_revision(host, str(config.name))
     rescue = origin is Origin.ROLLBACK
-    checklist = check_plan(host, path, package, config, active, reporter, rescue=rescue)
-    findings = [*checklist.findings]
-    if origin is Origin.DEPLOY and active is not None:
-        findings += _version_order(package.manifest.version, active)
+    signing = judge_signing(host, package, str(config.name), rescue=rescue)
+    checklist = check_plan(host, path, package, config, active, reporter, signing=signing, rescue=rescue, full=full)
+    used = override if any(is_denied_step(finding) for finding in checklist.findings) else None
+    findings = override_step(checklist.findings, used)
     return Candidate(
         path=path,
         digest=package.digest,
@@ -149,8 +156,9 @@ def check_candidate(
         config=config,
         origin=origin,
         reason=reason,
+        override=used,
         active=active,
-        checklist=checklist.model_copy(update={"findings": tuple(findings)}),
+        checklist=checklist.model_copy(update={"findings": findings}),
         decision=decide(findings, rescue=rescue),
     )
 
@@ -166,6 +174,7 @@ def roll_out(host: Host, candidate: Candidate, reporter: Reporter) -> DeployResu
         config=candidate.config,
         origin=candidate.origin,
         reason=candidate.reason,
+        override=candidate.override,
         actor=host.facts.user(),
         checklist=candidate.checklist,
     )
@@ -244,19 +253,3 @@ def require_portable_path(path: Path) -> None:
         raise ConfigError(
             f"the path {str(path)!r} is not UTF-8", hint="rename the file", code="config.path_not_utf8"
         ) from error
-
-
-def _version_order(version: str, active: Revision) -> list[Finding]:
-    if not Version.parse(version).precedes(Version.parse(active.version)):
-        return []
-    return [
-        Finding(
-            check="plan.version_order",
-            outcome=Outcome.WARNED,
-            summary=f"version {version} is lower than the active version {active.version}",
-            reason="a deploy usually goes forward; this one is allowed",
-            measured=version,
-            limit=active.version,
-            hint="where you mean to go back, 'hyperion rollback model' records why",
-        )
-    ]

@@ -32,7 +32,8 @@ MAX_REASON_CHARACTERS = 4096
 def rollback_model(host: Host, backup: Path, reason: str, reporter: Reporter) -> DeployResult:
     """Make a new revision of a backup's package and config, for the deployment that the backup names.
 
-    Only integrity, loading and wrong golden answers deny it; all else warns. It works on a stopped deployment too.
+    Only integrity, loading, wrong golden answers and the trust policy deny it; all else warns. The policy lets what the
+    deployment served before come back. It works on a stopped deployment too.
 
     Args:
         host: This host.

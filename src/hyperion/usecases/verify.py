@@ -5,7 +5,7 @@ A broken package is a failed finding. Reports on a package that a deployment ser
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from hyperion.domain.command import DeploymentStatus
@@ -15,28 +15,50 @@ from hyperion.domain.finding import Finding, Outcome, Report, Subject
 from hyperion.domain.platform import PlatformProfile
 from hyperion.errors import ConfigError, HyperionError, NotFoundError, PackageError
 from hyperion.format.package import PackageReader
+from hyperion.format.signing_key import PublicKey
 from hyperion.ports import Host, Reporter
 from hyperion.usecases.config import load_config
+from hyperion.usecases.measurements import add_agreement
 from hyperion.usecases.status import read_status
 from hyperion.verification.compatibility import check_compatibility, parse_platform, quantization_of
 from hyperion.verification.deployment import ACTIVE, measure_deployment
-from hyperion.verification.integrity import check_integrity
+from hyperion.verification.integrity import check_integrity, check_quickly
 from hyperion.verification.memory import measure_memory
 from hyperion.verification.model import check_configs, check_model
 from hyperion.verification.performance import Measurement, measure_performance
+from hyperion.verification.signing import check_signing
 
 
-def verify_integrity(host: Host, path: Path, reporter: Reporter) -> Report:
-    """Structure and digests alone.
+def verify_integrity(
+    host: Host, path: Path, reporter: Reporter, *, quick: bool = False, threads: int | None = None
+) -> Report:
+    """Structure, digests and contents, all read now; or, quickly, structure, sizes and CRCs.
+
+    Args:
+        host: This host.
+        path: Package in any form.
+        reporter: Where progress goes.
+        quick: Whether CRCs are enough.
+        threads: How many may read at once; by default one for each core of this process.
 
     Raises:
         NotFoundError: There is nothing at ``path``.
     """
-    return _verify(host, "integrity", path, reporter, lambda _package: Measurement())
+    check = check_quickly if quick else check_integrity
+    return _verify(host, "integrity", path, check(host, path, reporter, threads=threads), lambda _: Measurement())
 
 
-def verify_model(host: Host, path: Path, reporter: Reporter) -> Report:
-    """Structure, digests and configs; does it load in the engine; are its golden requests answered right?
+def verify_model(
+    host: Host, path: Path, reporter: Reporter, trusted: Sequence[PublicKey] = (), *, full: bool = False
+) -> Report:
+    """Structure, digests, signing and configs; does it load in the engine; are its golden requests answered right?
+
+    Args:
+        host: This host.
+        path: Package in any form.
+        reporter: Where progress goes.
+        trusted: Keys, one of which must have signed it, or its model is not run; without any it may be unsigned.
+        full: Whether to read also what was proven before and is unchanged since.
 
     Raises:
         NotFoundError: There is nothing at ``path``.
@@ -44,10 +66,13 @@ def verify_model(host: Host, path: Path, reporter: Reporter) -> Report:
     """
 
     def measure(package: PackageReader) -> Measurement:
-        configs = check_configs(package)
-        return Measurement([configs, *check_model(host, path, package, reporter)])
+        signing = check_signing(package, trusted)
+        model = () if _has_failure(signing) else check_model(host, path, package, reporter)
+        measurement = Measurement([*signing, check_configs(package), *model])
+        add_agreement(measurement, host, package)
+        return measurement
 
-    return _verify(host, "model", path, reporter, measure)
+    return _verify(host, "model", path, check_integrity(host, path, reporter, recall=not full), measure)
 
 
 def verify_performance(host: Host, path: Path, dataset: Path, reporter: Reporter, batch_size: int = 32) -> Report:
@@ -63,7 +88,7 @@ def verify_performance(host: Host, path: Path, dataset: Path, reporter: Reporter
         opened = host.datasets.open(dataset, package.manifest.signature)
         return measure_performance(host, path, package, opened, reporter, batch_size)
 
-    return _verify(host, "performance", path, reporter, measure)
+    return _verify(host, "performance", path, check_integrity(host, path, reporter, recall=True), measure)
 
 
 def verify_memory(host: Host, path: Path, config: MemoryConfig, reporter: Reporter) -> Report:
@@ -73,8 +98,9 @@ def verify_memory(host: Host, path: Path, config: MemoryConfig, reporter: Report
         NotFoundError: There is nothing at ``path``.
         HostError: No child process can be started.
     """
+    integrity = check_integrity(host, path, reporter, recall=True)
     return _verify(
-        host, "memory", path, reporter, lambda package: measure_memory(host, path, package, config, reporter)
+        host, "memory", path, integrity, lambda package: measure_memory(host, path, package, config, reporter)
     )
 
 
@@ -131,10 +157,13 @@ def verify_deployment(
 
 
 def _verify(
-    host: Host, kind: str, path: Path, reporter: Reporter, measure: Callable[[PackageReader], Measurement]
+    host: Host,
+    kind: str,
+    path: Path,
+    integrity: tuple[Finding, ...],
+    measure: Callable[[PackageReader], Measurement],
 ) -> Report:
     """Integrity first; what is measured of a damaged package means nothing, so then the rest is left out."""
-    integrity = check_integrity(host, path, reporter)
     try:
         package = host.packages.open(path)
     except PackageError as error:

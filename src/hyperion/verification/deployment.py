@@ -133,7 +133,15 @@ def _check_golden(caller: _Caller, golden: Sequence[Golden]) -> Finding:
             measured=len(faults),
             limit=0,
         )
-    summary = f"golden requests answered within tolerance: {len(golden)} of {len(golden)}"
+    judged = sum(bool(request.outputs) for request in golden)
+    if not judged:
+        return Finding(
+            check=GOLDEN,
+            outcome=Outcome.SKIPPED,
+            summary=f"golden requests that were answered, with nothing to compare: {len(golden)}",
+            reason="they name no outputs: nothing says which answers are right",
+        )
+    summary = f"golden requests answered within tolerance: {judged} of {judged}"
     return Finding(check=GOLDEN, outcome=Outcome.PASSED, summary=summary, measured=0, limit=0)
 
 
