@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
-from hyperion.cli import failure
+from hyperion.cli import failure, main
+from hyperion.cli.exit_codes import INTERRUPTED
 from hyperion.cli.main import run
 from hyperion.errors import ConfigError, DigestMismatchError, Problem
 
@@ -160,3 +162,18 @@ def test_a_reader_that_went_away_is_no_answer_no(arguments: list[str]) -> None:
         )
 
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_an_error_that_ctrl_c_was_turned_into_is_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main, "_received", [signal.SIGINT])
+
+    assert main.run(["no-such-command"]) == INTERRUPTED
+
+
+def test_an_error_that_sigterm_was_turned_into_ends_as_sigterm_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main, "_received", [signal.SIGTERM])
+
+    with pytest.raises(SystemExit) as ended:
+        main.run(["no-such-command"])
+
+    assert ended.value.code == 143

@@ -24,12 +24,8 @@ def wants_json(arguments: Sequence[str]) -> bool:
 
 
 def is_interrupt(error: Exception) -> bool:
-    """Whether it is another's word for Ctrl-C: click's, or that of the serializer that was interrupted."""
-    from pydantic_core import PydanticSerializationError
-
-    return isinstance(error, click.Abort) or (
-        isinstance(error, PydanticSerializationError) and "KeyboardInterrupt" in str(error)
-    )
+    """Whether it is click's word for Ctrl-C."""
+    return isinstance(error, click.Abort)
 
 
 def report(error: Exception, arguments: Sequence[str]) -> int:

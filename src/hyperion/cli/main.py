@@ -13,6 +13,10 @@ from types import FrameType
 from typing import Any
 
 
+_received: list[int] = []
+"""Signals that ask for the end: C extensions that one interrupts may turn its exception into one of their own."""
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns its exit code. Only SystemExit gets out: of ``serve``, and of SIGTERM."""
     try:
@@ -31,7 +35,11 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001  (the process edge)
         from hyperion.cli import failure
 
-        return _interrupted() if failure.is_interrupt(error) else failure.report(error, arguments)
+        if signal.SIGTERM in _received:
+            raise SystemExit(128 + signal.SIGTERM) from error
+        if signal.SIGINT in _received or failure.is_interrupt(error):
+            return _interrupted()
+        return failure.report(error, arguments)
     return answer if isinstance(answer, int) else 0
 
 
@@ -51,8 +59,9 @@ def _abandoned() -> int:
     return BROKEN_PIPE
 
 
-def _end(_signal: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + signal.SIGTERM)
+def _end(number: int, _frame: FrameType | None) -> None:
+    _received.append(number)
+    raise SystemExit(128 + number) if number == signal.SIGTERM else KeyboardInterrupt
 
 
 def main() -> None:
@@ -61,6 +70,8 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):  # text that the terminal's encoding lacks is shown, not a crash
             stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, _end)  # so that half-written files are removed on the way out
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background job ignores it
+        signal.signal(signal.SIGINT, _end)
     code = run(sys.argv[1:])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the answer is given: Ctrl-C has nothing left to stop
     sys.exit(code)

@@ -34,7 +34,7 @@ def check(path: Path, as_json: bool) -> int:
     cls=Command,
     examples=(
         "hyperion version update model.hyperion --minor",
-        'hyperion version update model.hyperion --patch --message "Fix the label order"',
+        'hyperion version update model.hyperion --patch --message "Trained on the data of May"',
         "hyperion version update model.hyperion --patch --key release.key",
     ),
     exit_codes=(3, 5, 6, 9),
