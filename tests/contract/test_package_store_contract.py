@@ -20,6 +20,7 @@ from hyperion.adapters.local_store import LocalPackageStore
 from hyperion.adapters.package_files import LocalPackages
 from hyperion.errors import DigestMismatchError, HostError, NotFoundError
 from hyperion.format.archive import ArchiveReader
+from hyperion.format.archive_writer import write_end
 from hyperion.format.package import PackageReader
 from hyperion.ports import PackageStore
 
@@ -137,6 +138,23 @@ def test_nothing_of_a_damaged_package_is_kept(store: PackageStore, home: Path) -
     assert not store.has(damaged.digest)
     assert list((home / "blobs" / "sha256").iterdir()) == []
     assert list((home / "tmp").glob("blob-*")) == []
+
+
+def test_the_signing_of_a_damaged_package_is_not_kept_either(store: PackageStore, home: Path) -> None:
+    signed = io.BytesIO()
+    with in_memory(package_bytes()) as package:
+        records, begin = package.records(), package.signing_offset  # type: ignore[attr-defined]
+        signed.write(package_bytes()[:begin])
+        write_end(signed, records, package.manifest_bytes, b"{}")
+    data = signed.getvalue()
+    position = records_of(data)["weights/layer0.weights"].payload_offset + 200
+
+    with pytest.raises(DigestMismatchError):
+        store.admit(in_memory(patched(data, position, bytes([data[position] ^ 1]))))
+    digest = store.admit(in_memory(package_bytes()))
+
+    assert store.open(digest).signing is None
+    assert not (home / "signings").exists()
 
 
 def test_an_interrupt_leaves_nothing_behind(store: PackageStore, home: Path) -> None:

@@ -26,7 +26,7 @@ from tests.fakes.reporter import CollectingReporter
 from tests.packages import entries, manifest, package_bytes, write_directory
 from tests.partial_host import files_host
 
-SIGNATURE_BYTES = b'{"signed":"' + b"s" * 900 + b'"}'
+SIGNING_BYTES = b'{"signed":"' + b"s" * 900 + b'"}'
 
 
 class Pack(Scenario):
@@ -219,8 +219,8 @@ def all_scenarios() -> list[tuple[Scenario, int]]:
         ("update with a far shorter manifest", package_bytes(description="d" * 90_000), _terse, None),
         ("update with a manifest of the same length", old, partial(_described, text="b"), None),
         ("update of a signed package", signed, raised, None),
-        ("update of a signed package, signed anew", signed, raised, SIGNATURE_BYTES + b" "),
-        ("first signing", old, lambda manifest: manifest, SIGNATURE_BYTES),
+        ("update of a signed package, signed anew", signed, raised, SIGNING_BYTES + b" "),
+        ("first signing", old, lambda manifest: manifest, SIGNING_BYTES),
         ("another signing", signed, lambda manifest: manifest, b"x" * 5_000),
     ]
     updates = [Update(*change) for change in changes]
@@ -242,7 +242,7 @@ def all_scenarios() -> list[tuple[Scenario, int]]:
 
 def _signed(data: bytes) -> bytes:
     with ArchiveReader(io.BytesIO(data), NAME, Path(NAME)) as package:
-        ending = Ending(package.records(), package.manifest_bytes, SIGNATURE_BYTES)
+        ending = Ending(package.records(), package.manifest_bytes, SIGNING_BYTES)
     return data[: ending.begin] + ending.data
 
 

@@ -25,6 +25,18 @@ def test_after_a_failure_there_is_the_old_or_the_new_and_nothing_beside_it(scena
     assert list(failures(scenario, tmp_path))
 
 
+def test_a_disk_that_fails_halfway_is_told_from_one_that_fails_before(tmp_path: Path) -> None:
+    update = next(scenario for scenario, _ in all_scenarios() if scenario.name == "update with a longer manifest")
+
+    told = [state.split(": ", 1) for state in failures(update, tmp_path)]
+
+    before = {state for _, state in told if state.startswith("old")}
+    halfway = {state for _, state in told if "host.update_interrupted" in state}
+    assert before == {"old (host.no_space)", "old (host.file_too_large)", "old (host.io)"}
+    assert halfway == {"recovered: finished (host.update_interrupted)", "new (host.update_interrupted)"}
+    assert {state for _, state in told} == before | halfway
+
+
 @contextmanager
 def largest_file(size_bytes: int) -> Iterator[None]:
     """No file may be written beyond this size (ulimit -f)."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,6 +35,31 @@ def link_folder(root: Path) -> None:
 def link_manifest(root: Path) -> None:
     (root / "manifest.json").rename(root.parent / "outside")
     (root / "manifest.json").symlink_to(root.parent / "outside")
+
+
+def link_signing(root: Path) -> None:
+    (root.parent / "outside").write_bytes(b"{}")
+    (root / "model.sig").symlink_to(root.parent / "outside")
+
+
+def huge_signing(root: Path) -> None:
+    with (root / "model.sig").open("wb") as stream:
+        stream.truncate(33 * 1024 * 1024)
+
+
+def folder_as_signing(root: Path) -> None:
+    (root / "model.sig").mkdir()
+    (root / "model.sig" / "x").write_text("x")
+
+
+def add_device(root: Path) -> None:
+    os.mknod(root / "assets" / "device", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+
+
+def add_socket(root: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener, pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root / "assets")  # a socket's path may be no longer than 107 bytes
+        listener.bind("socket")
 
 
 def add_pipe(root: Path) -> None:
@@ -82,6 +109,16 @@ def read_all(root: Path) -> None:
         (link_folder, "package.special_file", "assets"),
         (link_manifest, "package.special_file", "manifest.json"),
         (add_pipe, "package.special_file", "assets/pipe"),
+        (add_socket, "package.special_file", "assets/socket"),
+        pytest.param(
+            add_device,
+            "package.special_file",
+            "assets/device",
+            marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root makes devices"),
+        ),
+        (link_signing, "package.special_file", "model.sig"),
+        (huge_signing, "package.too_large", "model.sig"),
+        (folder_as_signing, "package.unlisted_entry", "model.sig/x"),
         (add_file("assets/extra.txt"), "package.unlisted_entry", "assets/extra.txt"),
         (add_file(".git/config"), "package.unlisted_entry", ".git/config"),
         (add_file(".DS_Store"), "package.unlisted_entry", ".DS_Store"),
@@ -89,7 +126,7 @@ def read_all(root: Path) -> None:
         (lengthen, "package.digest_mismatch", README),
         (remove, "package.missing_entry", README),
         (swap_file_for_folder, "package.missing_entry", README),
-        (reformat_manifest, "package.manifest", "manifest.json"),
+        (reformat_manifest, "package.manifest_encoding", "manifest.json"),
     ],
 )
 def test_a_tampered_directory_is_refused_by_name(

@@ -84,5 +84,7 @@ def test_edits_that_make_no_package_are_refused(entry: str, data: bytes, tree: P
 
 
 def test_a_model_directory_is_no_extracted_package(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is no extracted package"):
+    with pytest.raises(ConfigError, match="is no extracted package") as refused:
         pack(write_model_dir(tmp_path / "model"), tmp_path / "b.hyperion", as_new=True)
+
+    assert refused.value.code == "package.not_extracted"

@@ -117,8 +117,10 @@ class TestBytes:
         pack(folder, tmp_path / "a.hyperion")
         extract_model(packaging_host(tmp_path), tmp_path / "a.hyperion", tmp_path / "tree", CollectingReporter())
 
-        with pytest.raises(ConfigError, match="is packed again as it is"):
+        with pytest.raises(ConfigError, match="is packed again as it is") as refused:
             pack(tmp_path / "tree", tmp_path / "b.hyperion", **option)
+
+        assert refused.value.code == "package.already_packed"
 
     def test_a_tree_without_quantization_record_packs_again(self, tmp_path: Path) -> None:
         write_directory(tmp_path / "tree")

@@ -36,7 +36,7 @@ def test_every_signing_reads_back_as_the_files_that_were_signed(files: dict[str,
     signing = read_bundle(make_bundle(statement_for(raw, signed), KEY), "tiny")
 
     assert list(signing.files.items()) == list(signed_files(signed, digest_of(raw)).items())
-    assert KEY.public.verifies(signing.signature, signing.message)
+    assert KEY.public.verifies(signing.sig, signing.message)
 
 
 @given(st.binary(max_size=200))

@@ -147,8 +147,9 @@ def test_an_unknown_entry_is_not_found() -> None:
     package = reader(package_bytes())
 
     for ask in (package.read, package.open, package.locate, package.crc32):
-        with pytest.raises(NotFoundError, match="no entry 'assets/none'"):
+        with pytest.raises(NotFoundError, match="no entry 'assets/none'") as refused:
             ask("assets/none")
+        assert refused.value.code == "package.entry_not_found"
 
 
 def test_a_window_can_be_read_through_a_buffer() -> None:

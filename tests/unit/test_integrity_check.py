@@ -12,6 +12,7 @@ from tests.partial_host import files_host
 
 from hyperion.domain.finding import Outcome
 from hyperion.errors import NotFoundError
+from hyperion.format.chunk_tree import CHUNKED_ABOVE_BYTES
 from hyperion.verification.integrity import check_integrity
 
 
@@ -24,6 +25,15 @@ def test_a_sound_package_passes_all_three_checks(write, tmp_path: Path) -> None:
         ("integrity.digests", Outcome.PASSED),
         ("integrity.contents", Outcome.PASSED),
     ]
+
+
+@pytest.mark.parametrize(("threads", "claim"), [(1, "its digest ("), (2, "its digest or those of its chunks (")])
+def test_it_claims_no_more_than_was_proven(threads: int, claim: str, tmp_path: Path) -> None:
+    path = write_package(tmp_path / "p", entries() | {"assets/big": bytes(CHUNKED_ABOVE_BYTES + 1)})
+
+    _, digests, _ = check_integrity(files_host(tmp_path), path, CollectingReporter(), threads=threads)
+
+    assert digests.summary.startswith(f"every entry has {claim}")
 
 
 def test_every_damaged_entry_is_named_with_both_digests(tmp_path: Path) -> None:

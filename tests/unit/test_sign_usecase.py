@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from tests.packages import write_directory, write_package
 from tests.partial_host import files_host
 
 from hyperion.adapters.package_files import LocalPackages
+from hyperion.domain.config import DeploymentConfig
 from hyperion.domain.finding import Outcome
 from hyperion.domain.version import Step
-from hyperion.errors import ConfigError, ConflictError, HostError, NotFoundError, PackageError
+from hyperion.errors import ConfigError, ConflictError, HostError, HyperionError, NotFoundError, PackageError
 from hyperion.format.signing_key import PublicKey, SigningKey
 from hyperion.ports import Host
+from hyperion.usecases.deploy import deploy_model
 from hyperion.usecases.key_file import load_public_key, load_signing_key, make_key_pair
 from hyperion.usecases.sign import sign_package
 from hyperion.usecases.version import update_version
@@ -89,6 +92,38 @@ def test_the_store_and_an_export_keep_the_signing(tmp_path: Path) -> None:
     with stage.store.open(digest) as stored:
         assert {finding.outcome for finding in check_signing(stored, [KEY.public])} == {Outcome.PASSED}
     assert (tmp_path / "again.hyperion").read_bytes() == path.read_bytes()
+
+
+def test_what_is_signed_while_it_serves_is_deployed_again_and_backed_up_signed(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.deploy()
+    unsigned = stage.backup()
+    path = stage.folder / "tiny0.hyperion"
+    sign_package(stage.host, path, KEY)
+
+    deployed = deploy_model(stage.host, path, DeploymentConfig(), stage.reporter)
+    again = deploy_model(stage.host, path, DeploymentConfig(), stage.reporter)
+    signed = stage.backup()
+
+    assert (deployed.unchanged, again.unchanged, unsigned.unchanged, signed.unchanged) == (False, True, False, False)
+    assert outcomes(Path(signed.path), KEY.public) == TRUSTED
+    assert outcomes(Path(str(signed.kept_as))) == {}
+    assert stage.backup().unchanged
+
+
+def test_a_rollback_brings_the_old_signing_back(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    path = stage.package()
+    sign_package(stage.host, path, KEY)
+    first = deploy_model(stage.host, path, DeploymentConfig(), stage.reporter)
+    stage.backup()
+    shutil.rmtree(tmp_path / "state" / "signings")
+    stage.deploy(1, version="1.1.0")
+
+    stage.roll_back()
+
+    with stage.store.open(first.digest) as stored:
+        assert {finding.outcome for finding in check_signing(stored, [KEY.public])} == {Outcome.PASSED}
 
 
 def test_a_version_update_makes_a_signing_void_or_signs_anew(host: Host, tmp_path: Path) -> None:
@@ -167,8 +202,10 @@ def test_a_key_is_never_overwritten(tmp_path: Path, suffix: str) -> None:
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(HostError):
+    with pytest.raises(HostError) as caught:
         make_key_pair(tmp_path / "absent" / "release", None)
+
+    assert caught.value.code == "signing.key_unwritable"
 
 
 def test_a_private_key_that_others_can_read_is_warned_of(tmp_path: Path) -> None:
@@ -183,18 +220,20 @@ def test_a_private_key_that_others_can_read_is_warned_of(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("make", "kind"),
+    ("make", "kind", "code"),
     [
-        (lambda path: None, NotFoundError),
-        (lambda path: path.mkdir(), ConfigError),
-        (lambda path: path.write_bytes(b"x" * 70_000), ConfigError),
-        (lambda path: path.symlink_to(path), HostError),
+        (lambda path: None, NotFoundError, "signing.key_not_found"),
+        (lambda path: path.mkdir(), ConfigError, "signing.key"),
+        (lambda path: path.write_bytes(b"x" * 70_000), ConfigError, "signing.key"),
+        (lambda path: path.symlink_to(path), HostError, "signing.key_unreadable"),
     ],
     ids=["absent", "a folder", "a large file", "a loop"],
 )
-def test_a_key_file_that_is_none_is_said(tmp_path: Path, make: object, kind: type[Exception]) -> None:
+def test_a_key_file_that_is_none_is_said(tmp_path: Path, make: object, kind: type[HyperionError], code: str) -> None:
     path = tmp_path / "release.pub"
     make(path)  # type: ignore[operator]
 
-    with pytest.raises(kind):
+    with pytest.raises(kind) as caught:
         load_public_key(path)
+
+    assert caught.value.code == code

@@ -31,7 +31,7 @@ def test_what_is_written_reads_back_and_verifies() -> None:
 
     assert signing.files == signed_files(MANIFEST, digest_of(RAW))
     assert signing.hint == KEY.public.hint
-    assert KEY.public.verifies(signing.signature, signing.message)
+    assert KEY.public.verifies(signing.sig, signing.message)
 
 
 def test_manifest_json_itself_is_signed() -> None:
@@ -205,11 +205,11 @@ def test_what_a_later_statement_says_besides_is_ignored_as_version_1_demands() -
     assert read_bundle(raw, "tiny").files == signed_files(MANIFEST, digest_of(RAW))
 
 
-def test_every_single_bit_flip_of_a_signature_is_found() -> None:
+def test_every_single_bit_flip_of_what_the_key_made_is_found() -> None:
     signing = read_bundle(BUNDLE, "tiny")
 
-    for position in range(len(signing.signature) * 8):
-        flipped = bytearray(signing.signature)
+    for position in range(len(signing.sig) * 8):
+        flipped = bytearray(signing.sig)
         flipped[position // 8] ^= 1 << position % 8
         assert not KEY.public.verifies(bytes(flipped), signing.message)
 
@@ -225,11 +225,11 @@ def test_no_single_character_of_a_bundle_can_change_what_it_says() -> None:
         except MalformedPackageError:
             continue
         same = (found.files, found.hint) == (honest.files, honest.hint)
-        assert same or found.hint != honest.hint or not KEY.public.verifies(found.signature, found.message)
+        assert same or found.hint != honest.hint or not KEY.public.verifies(found.sig, found.message)
 
 
-def test_a_signature_over_something_else_does_not_verify() -> None:
+def test_a_signing_of_something_else_does_not_verify() -> None:
     other = base64.b64encode(KEY.sign(b"something else")).decode()
     signing = read_bundle(envelope(lambda e: e["signatures"][0].update(sig=other)), "tiny")
 
-    assert not KEY.public.verifies(signing.signature, signing.message)
+    assert not KEY.public.verifies(signing.sig, signing.message)

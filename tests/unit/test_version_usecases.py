@@ -144,7 +144,7 @@ class TestUpdate:
         with LocalPackages().open(path) as package:
             assert package.signing is not None
             signing = read_bundle(package.signing, "p")
-            assert key.public.verifies(signing.signature, signing.message)
+            assert key.public.verifies(signing.sig, signing.message)
             assert signing.files["manifest.json"] == update.digest
 
     def test_an_unreadable_signing_is_dropped_without_a_signer(self, tmp_path: Path) -> None:

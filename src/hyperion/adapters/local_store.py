@@ -49,8 +49,8 @@ class LocalPackageStore:
         """Copy what is missing, all of it verified before any of it is kept; see ports.PackageStore."""
         digest = package.digest
         self._claim()
-        self._keep_signing(package)
         if self.has(digest) and not self._missing(package.manifest):
+            self._keep_signing(package)
             return digest
         with translated(self._blobs), self._staged() as temporaries:
             missing = self._missing(package.manifest)
@@ -64,6 +64,7 @@ class LocalPackageStore:
             for blob, temporary in temporaries.items():
                 temporary.replace(blob)
             sync_folder(self._blobs)
+            self._keep_signing(package)
             manifest = self._temporary()
             temporaries[self.blob(digest)] = manifest
             self._write(manifest, lambda write: write(memoryview(package.manifest_bytes)))

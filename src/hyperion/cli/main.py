@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
-
 _received: list[int] = []
 """Signals that ask for the end: C extensions that one interrupts may turn its exception into one of their own."""
 
@@ -32,7 +31,7 @@ def run(arguments: Sequence[str]) -> int:
         if end.code == 1:  # click's own word for a closed pipe, which it keeps to itself; 1 is the answer no here
             return _abandoned()
         raise
-    except Exception as error:  # noqa: BLE001  (the process edge)
+    except Exception as error:
         from hyperion.cli import failure
 
         if signal.SIGTERM in _received:

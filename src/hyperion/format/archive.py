@@ -77,11 +77,6 @@ class ArchiveReader(OpenedPackage):
         return self._path
 
     @property
-    def manifest_offset(self) -> int:
-        """Where the local header of manifest.json begins."""
-        return self._records[MANIFEST].offset
-
-    @property
     def signing_offset(self) -> int:
         """Where the local header of model.sig begins, or would: what lies before is the same in every version."""
         return self._records[SIGNING if SIGNING in self._records else MANIFEST].offset

@@ -11,10 +11,11 @@ from typing import BinaryIO
 
 from hyperion.domain.digest import digest_of
 from hyperion.domain.manifest import CHUNKS, MANIFEST, SIGNING, ChunkTree, Entry, Manifest
-from hyperion.errors import DigestMismatchError, MalformedPackageError
+from hyperion.errors import MalformedPackageError
 from hyperion.format.block_pump import BlockPump, Progress, crc32
 from hyperion.format.chunk_tree import is_chunked, list_positions, root_of
 from hyperion.format.content import require_harmless
+from hyperion.format.entry_fault import damaged_entry
 from hyperion.format.free_space import require_space
 from hyperion.format.manifest_json import manifest_bytes, read_manifest
 from hyperion.format.names import check_names, in_order
@@ -90,14 +91,7 @@ def repack(stream: BinaryIO, package: PackageReader, progress: Progress | None =
     written, records = _Payloads(stream, progress).write(pending)
     for name, entry in written.items():
         if entry.digest != listed[name].digest:
-            raise DigestMismatchError(
-                f"{package.source}: the entry {name!r} is damaged or was edited: "
-                f"expected {listed[name].digest}, found {entry.digest}",
-                hint="fetch or make the package again",
-                entry=name,
-                expected=listed[name].digest,
-                actual=entry.digest,
-            )
+            raise damaged_entry(package, name, listed[name].digest, entry.digest)
     write_end(stream, records, package.manifest_bytes, package.signing)
     return package.digest
 

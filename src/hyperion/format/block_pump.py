@@ -1,7 +1,7 @@
 """Copying with fingerprints: CRC in this thread, sha256 in two others, over a few reused buffers.
 
 Fresh memory costs more than hashing it, so blocks are read into the same buffers again and again. All digests
-release the interpreter lock; sha256 is the slow one and sets the pace (FORMAT.md 1.5 and 2), and a chunked entry needs
+release the interpreter lock; sha256 is the slow one and sets the pace, and a chunked entry needs
 it twice: over the whole and over each chunk.
 """
 

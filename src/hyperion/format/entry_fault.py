@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hyperion.domain.manifest import CHUNKS
 from hyperion.errors import DigestMismatchError, MalformedPackageError
 from hyperion.format.chunk_tree import CHUNK_BYTES, chunk_count
 from hyperion.format.package import PackageReader
@@ -31,6 +32,25 @@ def damaged_entry(
         entry=name,
         expected=expected,
         actual=found,
+    )
+
+
+def wrong_chunks(package: PackageReader, name: str, found: str) -> MalformedPackageError:
+    """An entry whose chunk digests do not come to the root that the manifest states.
+
+    Args:
+        package: What it is an entry of.
+        name: The entry.
+        found: What they come to.
+    """
+    tree = package.manifest.entries[name].chunks
+    return MalformedPackageError(
+        f"{package.source}: the chunk digests of {name!r} in {CHUNKS} are not those that the manifest means",
+        hint=_AGAIN,
+        entry=name,
+        expected=tree and tree.digest,
+        actual=found,
+        code="package.chunks",
     )
 
 

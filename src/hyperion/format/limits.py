@@ -23,4 +23,4 @@ MAX_NAME_BYTES = 255
 MAX_NAME_COMPONENTS = 8
 
 BLOCK_BYTES = 1024 * 1024
-"""Unit of copying and hashing; measured best between 256 KiB and 1 MiB (FORMAT.md 1.5)."""
+"""Unit of copying and hashing; measured best between 256 KiB and 1 MiB."""

@@ -20,7 +20,14 @@ from hyperion.errors import ConfigError, MalformedPackageError, UnknownFormatVer
 from hyperion.format.chunk_tree import is_chunked, list_positions
 from hyperion.format.limits import MAX_DOCUMENT_MARKS, MAX_ENTRIES, MAX_JSON_BYTES, MAX_MANIFEST_BYTES
 from hyperion.format.names import check_names, is_json
-from hyperion.format.strict_json import checked_document, parse_json, shortened, size_fault
+from hyperion.format.strict_json import (
+    LISTED_PROBLEMS,
+    checked_document,
+    parse_json,
+    shortened,
+    size_fault,
+    unlisted_faults,
+)
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:
@@ -45,32 +52,34 @@ def read_manifest(raw: bytes, source: str) -> Manifest:
             it lists other chunks than its entries have; ``package.unsafe_name``, ``package.duplicate_entry`` or
             ``package.too_large`` where it lists entries that no package may have.
     """
-    manifest = _read_canonical(raw) or _read_strictly(raw, source)
+    found = _read_canonical(raw)
+    manifest = found if isinstance(found, Manifest) else _read_strictly(raw, source, found)
     _check_consistency(manifest, source)
     return manifest
 
 
-def _read_canonical(raw: bytes) -> Manifest | None:
+def _read_canonical(raw: bytes) -> Manifest | int:
     """The manifest where ``raw`` is one in its one canonical way; what else there is, strict reading tells.
 
     Equal bytes leave no room for what a lax parser lets through: duplicate keys, odd numbers, other encodings.
+
+    Returns:
+        The manifest; else how many faults its keys and values have where they are too many to look again, or 0.
     """
     if size_fault(raw, MAX_MANIFEST_BYTES, MAX_DOCUMENT_MARKS) is not None:
-        return None
+        return 0
     try:
         manifest = Manifest.model_validate_json(raw)
         known = 1 <= manifest.format_version <= FORMAT_VERSION
-        return manifest if known and manifest_bytes(manifest) == raw else None
-    except (
-        ValidationError,
-        ValueError,
-        TypeError,
-    ):  # no encoder writes lone surrogates, huge integers
-        return None
+        return manifest if known and manifest_bytes(manifest) == raw else 0
+    except ValidationError as error:
+        return error.error_count() if error.error_count() > LISTED_PROBLEMS else 0
+    except (ValueError, TypeError):  # what no encoder writes, such as lone surrogates
+        return 0
 
 
-def _read_strictly(raw: bytes, source: str) -> Manifest:
-    """The manifest, or what is wrong with it."""
+def _read_strictly(raw: bytes, source: str, faults: int) -> Manifest:
+    """The manifest, or what is wrong with it; ``faults`` where its keys and values are known to have so many."""
     where = f"{source}: {MANIFEST}"
     try:
         tree = parse_json(raw, where, limit=MAX_MANIFEST_BYTES, marks=MAX_DOCUMENT_MARKS)
@@ -82,6 +91,8 @@ def _read_strictly(raw: bytes, source: str) -> Manifest:
                 code="package.not_a_package",
             )
         _check_format_version(tree.get("format_version"), source)
+        if faults:
+            raise unlisted_faults(where, faults)
         del tree  # it takes as much memory as what comes now
         manifest = checked_document(Manifest, raw, where)
     except ConfigError as error:

@@ -9,7 +9,8 @@ from typing import BinaryIO, Self
 
 from hyperion.domain.digest import digest_of
 from hyperion.domain.manifest import Entry, Layer, Manifest
-from hyperion.errors import DigestMismatchError, NotFoundError
+from hyperion.errors import NotFoundError
+from hyperion.format.entry_fault import damaged_entry
 from hyperion.format.names import in_order
 from hyperion.format.package import EntryLocation
 from hyperion.format.views import StoredTensor, Views
@@ -103,13 +104,7 @@ class OpenedPackage(ABC):
         """
         expected = self.entry(name).digest
         if found != expected:
-            raise DigestMismatchError(
-                f"{self._source}: the entry {name!r} is damaged or was edited: expected {expected}, found {found}",
-                hint="fetch or make the package again",
-                entry=name,
-                expected=expected,
-                actual=found,
-            )
+            raise damaged_entry(self, name, expected, found)
 
     def close(self) -> None:  # noqa: B027 - a form that holds something open says so
         """Nothing is held open; entries are opened one by one."""

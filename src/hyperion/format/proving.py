@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 
 from hyperion.domain.digest import PREFIX
 from hyperion.domain.manifest import CHUNKS
-from hyperion.errors import MalformedPackageError, PackageError
+from hyperion.errors import PackageError
 from hyperion.format.archive import ArchiveReader
 from hyperion.format.block_pump import Progress
 from hyperion.format.chunk_tree import CHUNK_BYTES, DIGEST_BYTES, chunk_count, list_positions, root_of
-from hyperion.format.entry_fault import damaged_entry, wrong_crc
+from hyperion.format.entry_fault import damaged_entry, wrong_chunks, wrong_crc
 from hyperion.format.file_state import FileState
 from hyperion.format.package import PackageReader
 from hyperion.format.side_by_side import CAN_JOIN_CRC, Piece, PieceRead, SideBySide, join_crc32
@@ -141,14 +141,7 @@ class _ChunkLists:
         found = root_of((self._digests or b"")[self.positions[name]])
         if tree is not None and tree.digest == found:
             return None
-        return MalformedPackageError(
-            f"{self._package.source}: the chunk digests of {name!r} in {CHUNKS} are not those that the manifest means",
-            hint="fetch or make the package again",
-            entry=name,
-            expected=tree and tree.digest,
-            actual=found,
-            code="package.chunks",
-        )
+        return wrong_chunks(self._package, name, found)
 
 
 def _has_crc(package: PackageReader) -> bool:

@@ -1,7 +1,7 @@
 """model.sig: a package's statement, signed, as a sigstore bundle v0.3; bytes ↔ what was signed by whom.
 
 What is read may come from anywhere: it is strict JSON within a cap, its base64 has one spelling, and what this reader
-does not check (certificates, transparency logs, a second signature) is refused instead of overlooked.
+does not check (certificates, transparency logs, a second signer) is refused instead of overlooked.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ _OTHER_SIGNERS = ("certificate", "x509CertificateChain")
 
 @dataclass(frozen=True, slots=True)
 class Signing:
-    """What a bundle claims; nothing of it is proven until a trusted key verifies ``signature`` of ``message``.
+    """What a bundle claims; nothing of it is proven until a trusted key verifies ``sig`` of ``message``.
 
     Attributes:
         hint: The hexadecimal SHA-256 of the signer's public key in PEM; None where the bundle does not say.
-        signature: ECDSA, DER.
-        message: What the signature is of.
+        sig: What the signer's key made of ``message``: ECDSA, DER.
+        message: What was signed.
         files: Digest of every file that was signed, by its path.
     """
 
     hint: str | None
-    signature: bytes
+    sig: bytes
     message: bytes
     files: dict[str, str]
 
@@ -114,13 +114,13 @@ def read_bundle(raw: bytes, source: str) -> Signing:
         raise _bundle_fault(error.message) from error
     envelope = bundle.envelope
     payload = _decoded(envelope.payload, f"{where}: dsseEnvelope.payload")
-    signature = _decoded(envelope.signatures[0].sig, f"{where}: dsseEnvelope.signatures[0].sig")
+    sig = _decoded(envelope.signatures[0].sig, f"{where}: dsseEnvelope.signatures[0].sig")
     try:
         statement = parse_document(_Statement, payload, f"{where}: the statement", limit=MAX_SIGNING_BYTES)
     except ConfigError as error:
         raise _statement_fault(error.message) from error
     files = _files(statement, where)
-    return Signing(bundle.material.public_key.hint, signature, dsse_message(payload), files)
+    return Signing(bundle.material.public_key.hint, sig, dsse_message(payload), files)
 
 
 def _files(statement: _Statement, where: str) -> dict[str, str]:

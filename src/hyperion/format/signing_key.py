@@ -39,14 +39,14 @@ class PublicKey:
         self.pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         self.hint = hashlib.sha256(self.pem).hexdigest()
 
-    def verifies(self, signature: bytes, message: bytes) -> bool:
-        """Whether the private half made ``signature`` (DER) of ``message``."""
+    def verifies(self, sig: bytes, message: bytes) -> bool:
+        """Whether the private half made ``sig`` (DER) of ``message``."""
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
         from cryptography.hazmat.primitives.hashes import SHA256
 
         try:
-            self._key.verify(signature, message, ECDSA(SHA256()))
+            self._key.verify(sig, message, ECDSA(SHA256()))
         except InvalidSignature:
             return False
         return True
@@ -71,7 +71,7 @@ class SigningKey:
         return cls(ec.generate_private_key(ec.SECP256R1()), "the new key")
 
     def sign(self, message: bytes) -> bytes:
-        """The signature of ``message``, DER."""
+        """What proves that this key signed ``message``: ECDSA with SHA-256, DER."""
         from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
         from cryptography.hazmat.primitives.hashes import SHA256
 

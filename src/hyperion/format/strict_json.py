@@ -34,7 +34,8 @@ Model = TypeVar("Model", bound=BaseModel)
 
 _SHOWN_CHARACTERS = 80
 _SHOWN_PROBLEMS = 10
-_LISTED_PROBLEMS = 10_000
+LISTED_PROBLEMS = 10_000
+"""A document with more faults is refused as a whole: each would cost a kilobyte of memory."""
 _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
@@ -100,12 +101,16 @@ def checked_document(model: type[Model], raw: bytes, source: str) -> Model:
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:
-        count = error.error_count()
-        if count > _LISTED_PROBLEMS:
-            raise faulty_document(source, [Problem("", f"has {count} faults")]) from error
+        if error.error_count() > LISTED_PROBLEMS:
+            raise unlisted_faults(source, error.error_count()) from error
         faults, tree = error.errors(include_url=False), json.loads(raw)
         problems = [_problem(details, tree) for details in faults]
         raise faulty_document(source, problems, hint=_known_keys(model, faults)) from error
+
+
+def unlisted_faults(source: str, count: int) -> ConfigError:
+    """The error for a document with more faults than anybody would read."""
+    return faulty_document(source, [Problem("", f"has {count} faults")])
 
 
 def faulty_document(source: str, problems: list[Problem], *, hint: str | None = None) -> ConfigError:

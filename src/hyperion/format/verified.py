@@ -10,7 +10,7 @@ from hyperion.format.archive import ArchiveReader
 from hyperion.format.block_pump import BlockPump, Progress
 from hyperion.format.chunk_tree import list_positions, root_of
 from hyperion.format.content import HEAD_BYTES, require_harmless
-from hyperion.format.entry_fault import damaged_entry, wrong_crc
+from hyperion.format.entry_fault import damaged_entry, wrong_chunks, wrong_crc
 from hyperion.format.names import is_json
 from hyperion.format.package import PackageReader
 from hyperion.format.strict_json import parse_document, parse_json
@@ -84,14 +84,7 @@ def _check_chunks(package: PackageReader) -> None:
     for name, position in list_positions(entries).items():
         tree, found = entries[name].chunks, root_of(digests[position])
         if tree is None or tree.digest != found:
-            raise MalformedPackageError(
-                f"{package.source}: the chunk digests of {name!r} in {CHUNKS} are not those that the manifest means",
-                hint="fetch or make the package again",
-                entry=name,
-                expected=tree and tree.digest,
-                actual=found,
-                code="package.chunks",
-            )
+            raise wrong_chunks(package, name, found)
 
 
 def _check_weights(package: PackageReader, name: str) -> None:

@@ -29,7 +29,7 @@ class BackupSummary(Document):
     """The backup folder."""
     backup: Backup
     unchanged: bool
-    """It held this very package and config already, and they are whole."""
+    """It held this very package, signing and config already, and they are whole."""
     kept_as: str | None
     """Where the backup went that lay there before; None where there was none."""
     size_bytes: int
@@ -145,14 +145,22 @@ def _existing(folder: Path) -> Backup | None:
 
 
 def _holds(host: Host, folder: Path, found: Backup, revision: Revision, reporter: Reporter) -> bool:
-    """Whether the backup in ``folder`` is of this revision's package and config, and still whole."""
+    """Whether the backup in ``folder`` is of this revision's package and config, as signed, and still whole."""
+    package_path = folder / PACKAGE_FILE
     if not found.is_of(revision):
         return False
     try:
         config = load_config(DeploymentConfig, folder / CONFIG_FILE)
+        has_signing = _has_newest_signing(host, package_path, revision.digest)
     except HyperionError:
         return False
-    return config == revision.config and _fault(host, folder / PACKAGE_FILE, revision.digest, reporter) is None
+    return config == revision.config and has_signing and _fault(host, package_path, revision.digest, reporter) is None
+
+
+def _has_newest_signing(host: Host, package_path: Path, digest: str) -> bool:
+    """Whether the copy is signed as the store's package is: no digest covers a signing, and it may have come later."""
+    with host.packages.open(package_path) as kept, host.store.open(digest) as stored:
+        return stored.signing in (None, kept.signing)
 
 
 def _fill(host: Host, folder: Path, backup: Backup, config: DeploymentConfig, reporter: Reporter) -> None:

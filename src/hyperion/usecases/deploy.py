@@ -9,7 +9,7 @@ from hyperion.domain.config import DeploymentConfig
 from hyperion.domain.deployment import Origin, find_deployment
 from hyperion.domain.document import Document
 from hyperion.domain.event import EventDraft, EventKind
-from hyperion.errors import ConfigError
+from hyperion.errors import ConfigError, HyperionError
 from hyperion.ports import Host, Reporter
 from hyperion.usecases.ask import ask_supervisor
 from hyperion.usecases.roll_out import (
@@ -77,13 +77,14 @@ def deploy_model(
         candidate = check_candidate(
             host, path, package, complete, reporter, origin=Origin.DEPLOY, override=override, full=full
         )
+        signing = package.signing
     if override is not None and candidate.override is None:
         reporter.warn("--override was not needed: the version step is not what the gate would deny")
     if not dry_run:
         host.reports.save(candidate.deployment, candidate.checklist)
     if not candidate.decision.allowed:
         return candidate.result(dry_run=dry_run)
-    unchanged = _unchanged(host, candidate, dry_run=dry_run)
+    unchanged = _unchanged(host, candidate, signing, dry_run=dry_run)
     if unchanged is not None:
         return unchanged
     if dry_run:
@@ -105,15 +106,26 @@ def _require_override_reason(override: str | None) -> None:
         ) from error
 
 
-def _unchanged(host: Host, candidate: Candidate, *, dry_run: bool) -> DeployResult | None:
+def _unchanged(host: Host, candidate: Candidate, signing: bytes | None, *, dry_run: bool) -> DeployResult | None:
     """The result where the active revision is what the candidate would become, and serves; else None."""
     active = candidate.active
     if active is None or (active.digest, active.config) != (candidate.digest, candidate.config):
         return None
+    if signing is not None and signing != _stored_signing(host, active.digest):
+        return None  # only a rollout takes it into the store, where backups come from
     status = serving_status(host, active)
     if status is None:
         return None
     return candidate.result(dry_run=dry_run, unchanged=True, revision=active, url=status.url)
+
+
+def _stored_signing(host: Host, digest: str) -> bytes | None:
+    """What the store keeps of a package's signing; None where it has none, or lost the package."""
+    try:
+        with host.store.open(digest) as stored:
+            return stored.signing
+    except HyperionError:
+        return None
 
 
 def stop_deployments(host: Host, name: str | None) -> StopResult:

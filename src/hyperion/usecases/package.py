@@ -62,7 +62,7 @@ def package_model(host: Host, options: PackageOptions, reporter: Reporter) -> Pa
         raise ConfigError(
             f"{options.input_dir}: is no extracted package; --as-new cannot apply",
             hint="leave --as-new out",
-            code="package.already_packed",
+            code="package.not_extracted",
         )
     else:
         summary = _Packaging(host, options, reporter).run()

@@ -63,10 +63,11 @@ def check_integrity(
             proof = prove_package(package, host.proofs, host.clock, recall=recall, threads=cores, progress=advance)
         if proof.faults:  # contents of damaged entries mean nothing
             return (structure, *_failures(DIGESTS, "is damaged or was edited", proof.faults))
+        claim = "its digest or those of its chunks" if proof.by_chunks else "its digest"
         digests = Finding(
             check=DIGESTS,
             outcome=Outcome.PASSED,
-            summary=f"every entry has its digest ({package.manifest.total_bytes} bytes; {proof.describe()})",
+            summary=f"every entry has {claim} ({package.manifest.total_bytes} bytes; {proof.describe()})",
             measured=package.digest,
         )
         return (structure, digests, *_check_contents(package))

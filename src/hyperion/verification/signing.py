@@ -60,7 +60,7 @@ def check_signing(package: PackageReader, keys: Sequence[PublicKey] = ()) -> tup
     except PackageError as error:
         reason = f"{error.message} [{error.code}]"
         return (present, _failed(VALID, f"{SIGNING} is no signing that can be checked", reason, error.hint))
-    fault = _files_fault(signing, package) or _signature_fault(signing, keys)
+    fault = _files_fault(signing, package) or _forgery_fault(signing, keys)
     if fault is not None:
         return (present, fault)
     valid = Finding(check=VALID, outcome=Outcome.PASSED, summary=f"it names these {len(signing.files)} files")
@@ -124,10 +124,10 @@ def _files_fault(signing: Signing, package: PackageReader) -> Finding | None:
     return _failed(VALID, "what was signed is another package", shown + more, _SIGN_AGAIN)
 
 
-def _signature_fault(signing: Signing, keys: Sequence[PublicKey]) -> Finding | None:
+def _forgery_fault(signing: Signing, keys: Sequence[PublicKey]) -> Finding | None:
     """A signing that names a trusted key, which did not make it."""
     named = next((key for key in keys if key.hint == signing.hint), None)
-    if named is None or named.verifies(signing.signature, signing.message):
+    if named is None or named.verifies(signing.sig, signing.message):
         return None
     reason = f"it says that it is by {_shown(named)}, which did not sign this: it is forged or damaged"
     return _failed(VALID, "the signing is false", reason, _SIGN_AGAIN)
@@ -145,7 +145,7 @@ def _check_signer(signing: Signing, keys: Sequence[PublicKey]) -> Finding:
             hint="'hyperion verify model --input F --trust PUB' checks it against a public key that you have",
         )
     candidates = (key for key in keys if signing.hint in (None, key.hint))
-    signer = next((key for key in candidates if key.verifies(signing.signature, signing.message)), None)
+    signer = next((key for key in candidates if key.verifies(signing.sig, signing.message)), None)
     if signer is None:
         trusted = ", ".join(_shown(key) for key in keys)
         return _failed(TRUSTED, f"signed by {named}, which is not trusted", f"trusted: {trusted}", _TRUST_IT)
