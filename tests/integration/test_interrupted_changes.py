@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import io
+import os
 import random
+import signal
 import subprocess
 import threading
 from pathlib import Path
@@ -14,6 +16,7 @@ from tests.packages import package_bytes, write_directory, write_package
 from tests.partial_host import files_host
 
 from hyperion.adapters import package_lock
+from hyperion.adapters.package_change import OpenFile
 from hyperion.adapters.package_files import LocalPackages
 from hyperion.domain.manifest import MANIFEST, SIGNING
 from hyperion.domain.version import Step
@@ -218,3 +221,28 @@ def test_a_signing_that_is_dropped_from_a_directory_leaves_no_file(tmp_path: Pat
         assert change.put(change.package.manifest_bytes, None) == "replaced"
 
     assert not (path / SIGNING).exists()
+
+
+@pytest.mark.parametrize("moment", [1, 2, 3])
+def test_ctrl_c_waits_for_the_change_whichever_thread_meets_it(
+    moment: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, calls, done = write_package(tmp_path / "p"), iter(range(1, 100)), threading.Event()
+    real = OpenFile.fsync
+
+    def fsync(file: OpenFile) -> None:
+        if next(calls) == moment:
+            os.kill(os.getpid(), signal.SIGINT)
+        real(file)
+
+    monkeypatch.setattr(OpenFile, "fsync", fsync)
+    bystander = threading.Thread(target=done.wait)  # where the kernel could leave the signal
+    bystander.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            update_version(files_host(tmp_path), path, Step.MINOR, None)
+    finally:
+        done.set()
+        bystander.join()
+
+    assert check_version(files_host(tmp_path), path).version == "1.1.0"

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -84,7 +85,7 @@ class FileChange:
             found = find_interrupted(RandomAccess(stream))
         if found is None:
             raise damage
-        with _unfinished(self._path):
+        with _without_interrupts(), _unfinished(self._path):
             repair(OpenFile(self._descriptor), found)
         return "taken_back" if found.ahead is None else "finished"
 
@@ -184,12 +185,26 @@ def _can_clone(descriptor: int) -> bool:
 
 @contextlib.contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Let Ctrl-C and a polite kill wait for the milliseconds that a change takes."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    """Let Ctrl-C and a polite kill wait for the milliseconds that a change takes.
+
+    Handlers are exchanged, since a mask would be this thread's alone: the kernel hands the signal to another thread of
+    the process, and Python runs the handler in the main one all the same. Other threads are never interrupted.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _frame: received.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for late in received:
+            signal.raise_signal(late)
 
 
 @contextlib.contextmanager
