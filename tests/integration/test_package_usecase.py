@@ -36,6 +36,16 @@ def opened(path: Path) -> PackageReader:
     return LocalPackages().open(path)
 
 
+def test_annotations_of_hyperion_json_are_kept(folder: Path, tmp_path: Path) -> None:
+    card = json.loads((folder / "hyperion.json").read_text())
+    (folder / "hyperion.json").write_text(json.dumps(card | {"annotations": {"training-run": "2026-11-20/7"}}))
+
+    pack(folder, tmp_path / "m.hyperion", "none")
+
+    with opened(tmp_path / "m.hyperion") as package:
+        assert package.manifest.annotations == {"training-run": "2026-11-20/7"}
+
+
 class TestForms:
     @pytest.mark.parametrize("quantize", ["none", "int8", "w4"])
     def test_file_directory_and_store_give_the_same_answers(self, quantize: str, folder: Path, tmp_path: Path) -> None:

@@ -179,6 +179,8 @@ class ModelCard(Document):
     license: str = ""
     labels: tuple[str, ...] | None = None
     tags: tuple[str, ...] = ()
+    annotations: dict[str, str] = {}
+    """What Hyperion has no key for; kept as it is."""
 
 
 __all__ = [

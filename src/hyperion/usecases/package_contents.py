@@ -69,6 +69,7 @@ class ManifestDraft:
             layers=layers,
             entries=entries,
             parent=self.parent,
+            annotations=self.card.annotations,
         )
 
 
