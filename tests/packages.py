@@ -46,6 +46,7 @@ def manifest(
     version: str = "1.0.0",
     signature: Signature = SIGNATURE,
     history: tuple[HistoryLine, ...] = (),
+    engine: EngineRequirement = ENGINE,
     **fields: object,
 ) -> Manifest:
     """A manifest for these entries; the layer lists the tensors of TENSORS."""
@@ -55,7 +56,7 @@ def manifest(
         for index, entry in enumerate(sorted(entry for entry in written if entry.startswith("weights/")))
     ]
     return Manifest(
-        format_version=1, name=name, version=version, signature=signature, engine=ENGINE, layers=tuple(layers),
+        format_version=1, name=name, version=version, signature=signature, engine=engine, layers=tuple(layers),
         entries=dict(written), history=history, **fields,  # type: ignore[arg-type]
     )  # fmt: skip
 

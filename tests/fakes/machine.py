@@ -87,16 +87,18 @@ class FakeEngine:
 
 
 class FakeSandbox:
-    """Implements ports.Sandbox: every model answers zeros of shape [1, 2] as ``y``.
+    """Implements ports.Sandbox: every model answers zeros of shape [1, 2] as ``y``, where ``answer`` says nothing else.
 
     Attributes:
         error: Raised instead, where it is set: the model does not load, crashes or hangs.
+        answer: What stands in ``y``.
         peak_mb: What the child takes at its peak.
         jobs: What it was asked to do.
     """
 
     def __init__(self) -> None:
         self.error: EngineError | None = None
+        self.answer = 0.0
         self.peak_mb = 64
         self.jobs: list[InferenceJob] = []
 
@@ -107,7 +109,7 @@ class FakeSandbox:
         count = len(tuple(job.requests))
         peak = self.peak_mb * MIB
         return InferenceResult(
-            outputs=tuple({"y": np.zeros((1, 2), np.float32)} for _ in range(count)),
+            outputs=tuple({"y": np.full((1, 2), self.answer, np.float32)} for _ in range(count)),
             errors=(None,) * count,
             latencies_ms=(1.0,) * (count * job.repeats),
             load_ms=5.0,

@@ -105,6 +105,30 @@ def test_a_new_input_asks_for_a_step_by_whether_it_must_be_sent(view: CallerView
     assert step(view, CallerView(more, view.processing)) is wanted
 
 
+def widened(signature: Signature, size: int, name: str) -> Signature:
+    """The same where every dimension of this size is a free one of this name."""
+
+    def wide(spec: TensorSpec) -> TensorSpec:
+        shape = None if spec.shape is None else tuple(name if found == size else found for found in spec.shape)
+        return spec.model_copy(update={"shape": shape})
+
+    specs = {kind: tuple(map(wide, getattr(signature, kind))) for kind in ("inputs", "outputs")}
+    return signature.model_copy(update=specs)
+
+
+@given(views, st.integers(0, 3))
+def test_a_size_that_becomes_free_everywhere_breaks_nothing_just_where_callers_always_give_it(
+    view: CallerView, size: int
+) -> None:
+    wide = CallerView(widened(view.signature, size, "free"), view.processing)
+    gives = any(size in (spec.shape or ()) for spec in view.signature.required)
+    counted = any(size in (spec.shape or ()) for spec in view.signature.outputs)
+    taken = any(size in (spec.shape or ()) for spec in view.signature.inputs)
+
+    wanted = Step.MAJOR if counted and not gives else Step.MINOR if counted or taken else Step.PATCH
+    assert step(view, wide) is wanted
+
+
 @given(views, views)
 def test_what_breaks_nothing_is_taken_back_only_with_a_major_step(a: CallerView, b: CallerView) -> None:
     """Who gained something loses it on the way back, and no change is free in both directions but a patch."""

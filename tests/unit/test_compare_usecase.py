@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from tests.fakes.reporter import CollectingReporter
-from tests.packages import SIGNATURE, entries, write_directory, write_package
+from tests.packages import ENGINE, SIGNATURE, entries, write_directory, write_package
 from tests.partial_host import files_host
 
+from hyperion.adapters.dataset import LocalDatasets
 from hyperion.domain.comparison import VersionComparison
 from hyperion.domain.tensor import Signature, TensorSpec
 from hyperion.domain.version import Step
+from hyperion.errors import ConfigError, NotFoundError
 from hyperion.usecases.compare import compare_versions
 
 OTHER_SIGNATURE = Signature(
@@ -56,6 +59,41 @@ def test_every_kind_of_change_is_shown_once(tmp_path: Path) -> None:
     assert {c.path for c in comparison.configs} == {"architecture.json", "assets/NEW.md", "config/optimization.json"}
     assert [(c.path, c.before, c.after) for c in comparison.metadata] == [("license", "MIT", "BSD")]
     assert comparison.after.weights_bytes == 2 * comparison.before.weights_bytes
+
+
+def test_what_is_asked_of_the_engine_and_annotations_are_compared_one_by_one(tmp_path: Path) -> None:
+    engine = ENGINE.model_copy(update={"minimum_version": "1.23", "opsets": {"ai.onnx": 17, "com.microsoft": 1}})
+    a, b = ({"stage": "dev", "team": "x"}, {"team": "y"})
+    old = write_package(tmp_path / "old", annotations=a)
+    new = write_package(tmp_path / "new", version="1.0.1", annotations=b, engine=engine)
+
+    comparison = compare(tmp_path, old, new)
+
+    assert [(change.path, change.before, change.after) for change in comparison.metadata] == [
+        ("engine.minimum_version", "1.20.0", "1.23"),
+        ("annotations.stage", "dev", None),
+        ("annotations.team", "x", "y"),
+        ("engine.opsets.com.microsoft", None, 1),
+    ]
+
+
+def test_another_model_is_not_safe_to_swap(tmp_path: Path) -> None:
+    old, new = write_package(tmp_path / "old", name="m"), write_package(tmp_path / "new", name="zzz", version="1.0.1")
+
+    assert "B is another model, 'zzz'" in compare(tmp_path, old, new).safe_to_swap.because
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_dataset_that_is_none_is_refused_before_a_layer_is_read(tmp_path: Path, is_there: bool) -> None:
+    old, new = write_package(tmp_path / "old"), write_package(tmp_path / "new", entries(1), version="1.0.1")
+    new.write_bytes(new.read_bytes().replace(bytes(range(1, 33)), bytes(32)))
+    dataset = tmp_path / "data"
+    if is_there:
+        dataset.mkdir()
+    host = files_host(tmp_path, datasets=LocalDatasets())
+
+    with pytest.raises(ConfigError if is_there else NotFoundError, match="data"):
+        compare_versions(host, old, new, CollectingReporter(), dataset=dataset)
 
 
 def test_a_breaking_change_under_a_minor_step_is_not_honest_and_not_safe(tmp_path: Path) -> None:

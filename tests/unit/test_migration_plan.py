@@ -12,6 +12,7 @@ from tests.packages import SIGNATURE, entries, write_package
 from hyperion.domain.migration import GUIDE, MigrationPoint
 from hyperion.domain.tensor import Signature, TensorSpec
 from hyperion.domain.version import Step
+from hyperion.errors import EngineError
 from hyperion.usecases.compare import compare_versions
 
 GAINING = Signature(inputs=SIGNATURE.inputs, outputs=(*SIGNATURE.outputs, TensorSpec(name="z", dtype="int64")))
@@ -47,6 +48,37 @@ def test_every_point_says_what_was_found_and_leaves_nothing_half_said(
     for point in points.values():
         assert point.found
         assert point.todo is not None or point.command is None
+
+
+TESTED = "Test affected functionality"
+
+
+def test_without_golden_requests_they_are_what_is_to_be_recorded_and_nothing_failed(stage: Stage) -> None:
+    point = plan(stage, SIGNATURE, "1.0.1")[TESTED]
+
+    assert "no golden requests" in point.found
+    assert "a generated input gives finite outputs" in point.found
+    assert point.todo == (
+        "record golden requests: put inputs and expected outputs into golden/ of the model directory and package it "
+        "again; run it on data of your own"
+    )
+
+
+def test_a_model_that_does_not_load_is_to_be_mended(stage: Stage) -> None:
+    stage.sandbox.error = EngineError("no such operator", code="engine.load_failed")
+
+    point = plan(stage, SIGNATURE, "1.0.1")[TESTED]
+
+    assert str(point.todo).startswith("mend what failed; ")
+
+
+def test_outputs_that_nobody_knows_to_be_finite_are_to_be_looked_at(stage: Stage) -> None:
+    stage.sandbox.answer = float("nan")
+
+    point = plan(stage, SIGNATURE, "1.0.1")[TESTED]
+
+    assert str(point.todo).startswith("record golden requests: ")
+    assert "find out why outputs are NaN or infinite" in str(point.todo)
 
 
 def test_the_way_back_is_the_backup_of_what_serves(stage: Stage) -> None:

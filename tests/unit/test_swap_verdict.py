@@ -46,7 +46,7 @@ def classes(broken: int | None = None, mended: int | None = None) -> ClassAnswer
     ],
 )
 def test_no_says_why(step: StepVerdict, found: AnswerComparison | None, words: str) -> None:
-    verdict = judge_swap(step, found, is_identical=False)
+    verdict = judge_swap(step, found, names=("m", "m"), is_identical=False)
 
     assert not verdict.safe
     assert words in verdict.because
@@ -66,10 +66,19 @@ def test_no_says_why(step: StepVerdict, found: AnswerComparison | None, words: s
     ],
 )
 def test_yes_says_what_it_rests_on(step: StepVerdict, found: AnswerComparison | None, words: str) -> None:
-    verdict = judge_swap(step, found, is_identical=False)
+    verdict = judge_swap(step, found, names=("m", "m"), is_identical=False)
 
     assert verdict.safe
     assert words in verdict.because
+
+
+def test_another_model_takes_no_ones_place_although_its_step_is_honest() -> None:
+    verdict = judge_swap(PATCHED, None, names=("m", "zzz"), is_identical=False)
+
+    assert str(verdict) == (
+        "safe to swap: no, because B is another model, 'zzz': deploy would start a second deployment beside 'm' "
+        "(name it in deployment.json to swap)"
+    )
 
 
 def test_a_few_rows_lost_are_chance_and_many_are_not() -> None:

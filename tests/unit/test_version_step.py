@@ -74,6 +74,15 @@ class TestNames:
         assert felt(view(spec("x")), view(spec("x"), spec("z", (3,), optional=True))) == [(MINOR, "inputs.z")]
         assert felt(outputs(), outputs(spec("y"))) == [(MINOR, "outputs.y")]
 
+    def test_what_is_added_is_told_once(self) -> None:
+        after = view(spec("x"), spec("z", (3,)), spec("o", optional=True), outputs=(spec("y", ("rows",), "int64"),))
+
+        assert {str(reason) for reason in step_reasons(view(spec("x")), after)} == {
+            "inputs.z: was added, required: float32[3]",
+            "inputs.o: was added, optional: float32[batch, 4]",
+            "outputs.y: was added: int64[rows]",
+        }
+
     def test_the_order_does_not_count(self) -> None:
         assert felt(view(spec("x"), spec("z")), view(spec("z"), spec("x"))) == []
 
@@ -167,6 +176,58 @@ class TestSharedDimensions:
         assert felt(before, view(spec("x", None), outputs=(spec("y", ("m",)),))) == [(MINOR, "inputs.x")]
 
 
+class TestWiderTogether:
+    """An output that was fixed and is named now, where callers so far send the size that it had."""
+
+    def test_a_batch_that_is_free_in_input_and_output_gains(self) -> None:
+        before = view(spec("x", (1, 4)), outputs=(spec("y", (1, 3)),))
+        after = view(spec("x", ("batch", 4)), outputs=(spec("y", ("batch", 3)),))
+
+        assert felt(before, after) == [(MINOR, "inputs.x"), (MINOR, "outputs.y")]
+
+    def test_every_place_that_an_input_gives_is_ensured(self) -> None:
+        before = view(spec("x", (1, 4)), spec("z", (7,)), outputs=(spec("y", (7, 4, 1)),))
+        after = view(
+            spec("x", ("batch", "time")), spec("z", ("rows",)), outputs=(spec("y", ("rows", "time", "batch")),)
+        )
+
+        assert (MINOR, "outputs.y") in felt(before, after)
+
+    @pytest.mark.parametrize(
+        ("old", "new", "old_y", "new_y"),
+        [
+            ((1, 4), ("batch", 4), (1, 3), ("rows", 3)),
+            ((1, 4), ("batch", 4), (1, 3), ("", 3)),
+            ((1, 4), ("", 4), (1, 3), ("", 3)),
+            ((2, 4), ("batch", 4), (1, 3), ("batch", 3)),
+            (("n", 4), ("batch", 4), (1, 3), ("batch", 3)),
+            ((1, 4), ("batch", 4), (1, 3), ("batch", 5)),
+            ((1, 4), ("batch", 5), (1, 4), ("batch", 5)),
+            ((4,), ("batch", 4), (4, 3), ("batch", 3)),
+            (None, ("batch", 4), (1, 3), ("batch", 3)),
+            ((1, 4), None, (1, 3), ("batch", 3)),
+        ],
+    )
+    def test_what_no_input_gives_breaks(self, old: Shape, new: Shape, old_y: Shape, new_y: Shape) -> None:
+        before = view(spec("x", old), outputs=(spec("y", old_y),))
+        after = view(spec("x", new), outputs=(spec("y", new_y),))
+
+        assert (MAJOR, "outputs.y") in felt(before, after)
+
+    @pytest.mark.parametrize(("was_optional", "is_optional", "step"), [(True, True, MAJOR), (False, True, MINOR)])
+    def test_only_what_was_always_sent_ensures_it(self, was_optional: bool, is_optional: bool, step: Step) -> None:
+        before = view(spec("x", (1, 4), optional=was_optional), outputs=(spec("y", (1, 3)),))
+        after = view(spec("x", ("batch", 4), optional=is_optional), outputs=(spec("y", ("batch", 3)),))
+
+        assert (step, "outputs.y") in felt(before, after)
+
+    def test_labels_at_the_end_may_come_with_it(self) -> None:
+        before = view(spec("x", (1, 4)), outputs=(spec("p", (1, 2)),), labels=("a", "b"))
+        after = view(spec("x", ("batch", 4)), outputs=(spec("p", ("batch", 3)),), labels=("a", "b", "c"))
+
+        assert felt(before, after) == [(MINOR, "inputs.x"), (MINOR, "outputs.p"), (MINOR, "labels")]
+
+
 class TestLabels:
     def scores(self, size: int, *labels: str) -> CallerView:
         named = tuple(labels) or None
@@ -202,7 +263,9 @@ class TestLabels:
             (("a", "b"), ("b", "a"), MAJOR, "were reordered: a, b moved"),
             (("a", "b"), ("a",), MAJOR, "lost b"),
             (("a", "b"), ("a", "c"), MAJOR, "changed: b → c"),
-            (("a", "b"), ("c", "a", "b"), MAJOR, "got c before the end"),
+            (("a", "b"), ("c", "a", "b"), MAJOR, "moved: a, b; new: c"),
+            (("b", "a", "c"), ("a", "b", "c", "d"), MAJOR, "moved: b, a; new: d"),
+            (("a", "b"), ("a", "c", "b", "d"), MAJOR, "moved: b; new: c, d"),
             (("a", "a"), ("a",), MAJOR, "lost a"),
             ((), ("a",), MINOR, "have 1 more at the end: a"),
         ],

@@ -12,6 +12,8 @@ from hyperion.cli.render_comparison import (
     change_row,
     figures,
     form_cells,
+    heading,
+    plan_title,
     step_words,
     unavailable,
 )
@@ -28,7 +30,7 @@ def comparison_markdown(comparison: VersionComparison, *, tensors: bool = False)
     """The whole comparison as one page."""
     before, after = comparison.before, comparison.after
     lines = [
-        f"# {plain(after.name)} {plain(before.version)} → {plain(after.version)}",
+        f"# {plain(heading(comparison))}",
         "",
         f"**S{plain(str(comparison.safe_to_swap))[1:]}.**",
         "",
@@ -53,7 +55,7 @@ def comparison_markdown(comparison: VersionComparison, *, tensors: bool = False)
     if comparison.answers is not None:
         lines += _answers(comparison.answers)
     if comparison.plan is not None:
-        lines += _plan(comparison.step.required, comparison.plan)
+        lines += _plan(plan_title(comparison), comparison.plan)
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -113,8 +115,8 @@ def _answers(answers: AnswerComparison) -> Iterator[str]:
         yield from _table(("output", plain("max |diff|"), plain("mean |diff|"), "cosine"), rows)
 
 
-def _plan(step: str, points: Iterable[MigrationPoint]) -> Iterator[str]:
-    yield f"## Migration: a {step} update"
+def _plan(title: str, points: Iterable[MigrationPoint]) -> Iterator[str]:
+    yield f"## Migration: {title}"
     yield ""
     for index, point in enumerate(points, start=1):
         yield f"{index}. **{point.point}.** {plain(point.found)}."

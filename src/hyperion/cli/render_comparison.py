@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hyperion.cli.render import line, number, pairs, table
 from hyperion.cli.text import bytes_for_people
+from hyperion.domain.comparison import OPERATORS
 from hyperion.domain.digest import PREFIX, short
 
 if TYPE_CHECKING:
@@ -26,11 +27,12 @@ _STYLES = {"major": "bold red", "minor": "yellow", "patch": "green"}
 
 def show_comparison(console: Console, comparison: VersionComparison, *, tensors: bool = False) -> None:
     """Everything that differs, kind by kind; ``tensors`` adds every weight under its layer."""
-    line(console, f"{comparison.before.name} {comparison.before.version} → {comparison.after.version}", "bold")
+    line(console, heading(comparison), "bold")
     pairs(console, sides(comparison))
     line(console, "")
     _show_step(console, comparison)
     if not comparison.is_identical:
+        line(console, "")
         _show_layers(console, comparison.layers, tensors=tensors)
         others = (
             ("inputs, outputs, labels", comparison.signature),
@@ -45,9 +47,16 @@ def show_comparison(console: Console, comparison: VersionComparison, *, tensors:
     if comparison.answers is not None:
         _show_answers(console, comparison.answers)
     if comparison.plan is not None:
-        _show_plan(console, comparison.step.required, comparison.plan)
+        _show_plan(console, plan_title(comparison), comparison.plan)
     line(console, "")
     line(console, str(comparison.safe_to_swap), "bold green" if comparison.safe_to_swap.safe else "bold red")
+
+
+def heading(comparison: VersionComparison) -> str:
+    """Model and versions; both models where B is another one."""
+    before, after = comparison.before, comparison.after
+    renamed = "" if before.name == after.name else f"{after.name} "
+    return f"{before.name} {before.version} → {renamed}{after.version}"
 
 
 def sides(comparison: VersionComparison) -> Iterable[tuple[str, str]]:
@@ -66,6 +75,15 @@ def step_words(comparison: VersionComparison) -> str:
     return f"{verdict}: {step.sentence}"
 
 
+def plan_title(comparison: VersionComparison) -> str:
+    """Which of the guide's lists it is: the one for what changed, whatever the version says."""
+    step = comparison.step
+    if comparison.is_identical or step.taken is step.required:
+        return f"a {step.required} update"
+    says = "" if step.taken is None else f" (the version says {step.taken})"
+    return f"what changed needs a {step.required} update{says}"
+
+
 def _show_step(console: Console, comparison: VersionComparison) -> None:
     step = comparison.step
     line(console, f"step: {step_words(comparison)}", _STYLES[step.required] if step.honest else "bold red")
@@ -74,7 +92,6 @@ def _show_step(console: Console, comparison: VersionComparison) -> None:
         table(console, ("  asks for", "field", "what callers feel"), rows)
     elif not comparison.is_identical:
         line(console, "  callers feel nothing: no input, output, label or processing of raw inputs changed", "dim")
-    line(console, "")
 
 
 def _show_layers(console: Console, layers: tuple[LayerComparison, ...], *, tensors: bool) -> None:
@@ -133,7 +150,16 @@ def count_of(found: tuple[Change, ...]) -> str:
 
 def change_row(change: Change) -> tuple[str, str, str]:
     """Path, before and after, for people."""
-    return change.path, _value(change.before), _value(change.after)
+    before, after = change.before, change.after
+    if change.path == OPERATORS and isinstance(before, list) and isinstance(after, list):
+        return change.path, _only("removed", before, after), _only("added", after, before)
+    return change.path, _value(before), _value(after)
+
+
+def _only(what: str, operators: Sequence[object], others: Sequence[object]) -> str:
+    """Those that the other side lacks."""
+    found = [operator for operator in operators if operator not in others]
+    return f"{what} {_listed(found)}" if found else "-"
 
 
 def _value(value: object) -> str:
@@ -189,9 +215,9 @@ def answer_lines(answers: AnswerComparison) -> Iterable[str]:
         yield f"{classes.mended_rows:,} rows were wrong and are right now, {classes.broken_rows:,} the other way round"
 
 
-def _show_plan(console: Console, step: str, points: tuple[MigrationPoint, ...]) -> None:
+def _show_plan(console: Console, title: str, points: tuple[MigrationPoint, ...]) -> None:
     line(console, "")
-    line(console, f"migration: a {step} update", "bold")
+    line(console, f"migration: {title}", "bold")
     for index, point in enumerate(points, start=1):
         line(console, f"  {index}. {point.point}", "bold")
         pairs(

@@ -13,6 +13,7 @@ number of dimensions, a fixed size      MAJOR  in both directions
 input: free or undeclared → fixed       MAJOR  sizes that were taken are refused
 input: fixed → free or undeclared       MINOR  more is taken
 output: fixed → free or undeclared      MAJOR  callers counted on the size
+output: fixed → named by an input       MINOR  requests so far give that size still (see below)
 output: named → fixed                   MAJOR  the size told something: rows that were sent, things that were found
 output: unnamed or undeclared → fixed   MINOR  nothing was promised; now something is
 dimensions renamed                      -      a name is only a name, but the same name twice means the same size
@@ -29,6 +30,10 @@ anything else                           PATCH
 ======================================  =====  ====================================================================
 
 The order of inputs and of outputs does not count: they are addressed by name.
+
+An output's size n that is a named dimension now is ensured to those who call so far, where a required input was fixed
+at the same n in a dimension that bears this name now: ``x [1, 4]`` and ``y [1, 3]`` that become ``x [batch, 4]`` and
+``y [batch, 3]`` answer one row to one row still.
 """
 
 from __future__ import annotations
@@ -111,10 +116,10 @@ def _input_reasons(before: Signature, after: Signature) -> Iterator[StepReason]:
 
 def _output_reasons(before: Signature, after: Signature) -> Iterator[StepReason]:
     yield from _name_reasons("outputs", before.outputs, after.outputs)
+    given = _sizes_that_are_given(before.inputs, after.inputs)
     for old, new in _kept(before.outputs, after.outputs):
-        if _has_score_for_each_label(old, before.labels, new, after.labels):
-            continue  # told by the labels
-        yield from _form_reasons(f"outputs.{old.name}", old, new, _output_shape_step(old.shape, new.shape))
+        shape = _shape_with_labels(old, before.labels, new, after.labels)
+        yield from _form_reasons(f"outputs.{old.name}", old, new, _output_shape_step(shape, new.shape, given))
 
 
 def _name_reasons(kind: str, before: Sequence[TensorSpec], after: Sequence[TensorSpec]) -> Iterator[StepReason]:
@@ -132,8 +137,8 @@ def _name_reasons(kind: str, before: Sequence[TensorSpec], after: Sequence[Tenso
         yield StepReason(step=Step.MAJOR, field=f"{kind}.{spec.name}", text=text)
     for spec in added:
         is_required = kind == "inputs" and not spec.optional
-        manner = "required" if is_required else "optional" if spec.optional else "new"
-        text = f"was added, {manner}: {spec.describe()}"
+        manner = ", required" if is_required else ", optional" if spec.optional else ""
+        text = f"was added{manner}: {spec.describe()}"
         yield StepReason(step=Step.MAJOR if is_required else Step.MINOR, field=f"{kind}.{spec.name}", text=text)
 
 
@@ -167,24 +172,36 @@ def _input_shape_step(old: _Shape, new: _Shape) -> Step | None:
     return max(steps, key=WEIGHT.__getitem__, default=None)
 
 
-def _output_shape_step(old: _Shape, new: _Shape) -> Step | None:
+def _output_shape_step(old: _Shape, new: _Shape, given: frozenset[tuple[Dimension, Dimension]]) -> Step | None:
+    """``given``: sizes and their names now that requests of before always give."""
     if old is None or new is None:
         return None if old == new else Step.MAJOR if new is None else Step.MINOR
     if len(old) != len(new):
         return Step.MAJOR
     changed = [(was, now) for was, now in zip(old, new, strict=True) if isinstance(now, int) or isinstance(was, int)]
-    steps = [Step.MINOR if was == "" else Step.MAJOR for was, now in changed if was != now]
+    steps = [Step.MINOR if was == "" or (was, now) in given else Step.MAJOR for was, now in changed if was != now]
     return max(steps, key=WEIGHT.__getitem__, default=None)
 
 
-def _has_score_for_each_label(
+def _sizes_that_are_given(
+    before: Sequence[TensorSpec], after: Sequence[TensorSpec]
+) -> frozenset[tuple[Dimension, Dimension]]:
+    """Each fixed size of an input that had to be sent, with the name that its place bears now."""
+    shapes = [(old.shape or (), new.shape or ()) for old, new in _kept(before, after) if not old.optional]
+    places = [place for old, new in shapes if len(old) == len(new) for place in zip(old, new, strict=True)]
+    return frozenset((was, now) for was, now in places if isinstance(was, int) and isinstance(now, str) and now)
+
+
+def _shape_with_labels(
     old: TensorSpec, old_labels: Sequence[str] | None, new: TensorSpec, new_labels: Sequence[str] | None
-) -> bool:
-    """Whether an output had one score a label, and has one for each that was added at the end, and else is the same."""
-    if old_labels is None or new_labels is None or not _begins(new_labels, old_labels) or not old.shape:
-        return False
-    grown = TensorSpec(name=old.name, dtype=old.dtype, shape=(*old.shape[:-1], len(new_labels)))
-    return old.dtype.startswith(("float", "bfloat")) and old.shape[-1] == len(old_labels) and _form(grown) == _form(new)
+) -> _Shape:
+    """The shape of an output before; with the scores that came with labels at the end, which tell of them."""
+    if old_labels is None or new_labels is None or not _begins(new_labels, old_labels):
+        return old.shape
+    if not old.shape or not new.shape or not old.dtype.startswith(("float", "bfloat")):
+        return old.shape
+    has_score_for_each = (old.shape[-1], new.shape[-1]) == (len(old_labels), len(new_labels))
+    return (*old.shape[:-1], len(new_labels)) if has_score_for_each else old.shape
 
 
 def _sharing_reasons(before: Signature, after: Signature) -> Iterator[StepReason]:
@@ -267,7 +284,8 @@ def _label_reasons(before: Sequence[str] | None, after: Sequence[str] | None) ->
     elif gone := Counter(before) - Counter(after):
         step, text = Step.MAJOR, f"lost {_listed(gone)}"
     else:
-        step, text = Step.MAJOR, f"got {_listed(Counter(after) - Counter(before))} before the end"
+        moved = [label for label, other in zip(before, after, strict=False) if label != other]
+        step, text = Step.MAJOR, f"moved: {_listed(moved)}; new: {_listed(Counter(after) - Counter(before))}"
     yield StepReason(step=step, field="labels", text=text)
 
 

@@ -17,14 +17,16 @@ from hyperion.domain.swap import SwapVerdict
 from hyperion.domain.tensor import Signature
 from hyperion.domain.version import Version
 
-METADATA_FIELDS = ("name", "description", "author", "license", "tags", "platform", "engine", "annotations")
+METADATA_FIELDS = ("name", "description", "author", "license", "tags", "platform")
+OPERATORS = "engine.operators"
+"""Path of the change of what the engine must offer; before and after are all operators of each side."""
 
 
 class Change(Document):
     """One thing that differs; a side that lacks it has null."""
 
     path: str
-    """Which, such as ``inputs.x``, ``license`` or ``config/optimization.json``."""
+    """Which, such as ``inputs.x``, ``license``, ``engine.opsets.ai.onnx`` or ``config/optimization.json``."""
     before: JsonValue
     after: JsonValue
 
@@ -102,7 +104,7 @@ def entry_changes(before: Manifest, after: Manifest) -> tuple[Change, ...]:
 
 
 def metadata_changes(before: Manifest, after: Manifest) -> tuple[Change, ...]:
-    """What people wrote of the model, and what it asks of an engine."""
+    """What people wrote of the model, and what it asks of an engine; annotations and needs one by one."""
     return changes(_metadata(before), _metadata(after))
 
 
@@ -162,4 +164,9 @@ def _other_entries(manifest: Manifest) -> dict[str, JsonValue]:
 
 
 def _metadata(manifest: Manifest) -> dict[str, JsonValue]:
-    return manifest.model_dump(mode="json", include=set(METADATA_FIELDS))
+    found: dict[str, JsonValue] = manifest.model_dump(mode="json", include=set(METADATA_FIELDS))
+    engine = manifest.engine
+    found |= {"engine.name": engine.name, "engine.minimum_version": engine.minimum_version}
+    found |= {f"engine.opsets.{domain}": version for domain, version in engine.opsets.items()}
+    found |= {OPERATORS: list(engine.operators)}
+    return found | {f"annotations.{key}": text for key, text in manifest.annotations.items()}

@@ -111,11 +111,20 @@ class Parent(Document):
     """Of its config/processing.json, where it had one."""
 
 
+SHORT_MESSAGE_CHARACTERS = 200
+
+
 class HistoryLine(Document):
     version: SemanticVersion
     message: str
     date: Annotated[datetime, AfterValidator(_universal)] | None = None
     digest_before: Digest | None = None
+
+    @property
+    def short_message(self) -> str:
+        """The beginning of a message that may be pages long, for a line among others."""
+        message = self.message
+        return message if len(message) <= SHORT_MESSAGE_CHARACTERS else f"{message[: SHORT_MESSAGE_CHARACTERS - 1]}…"
 
 
 class Manifest(Document):

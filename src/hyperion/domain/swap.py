@@ -11,8 +11,9 @@ from hyperion.domain.version import Step
 class SwapVerdict(Document):
     """The last word of a comparison.
 
-    Yes says no more than this: callers need not change, the version tells them what they get, and where a dataset was
-    run, B answers every row that A answers and is not less often right than chance would have it.
+    Yes says no more than this: B is the same model by name, callers need not change, the version tells them what they
+    get, and where a dataset was run, B answers every row that A answers and is not less often right than chance would
+    have it.
     """
 
     safe: bool
@@ -22,11 +23,20 @@ class SwapVerdict(Document):
         return f"safe to swap: {'yes' if self.safe else 'no'}, because {self.because}"
 
 
-def judge_swap(step: StepVerdict, answers: AnswerComparison | None, *, is_identical: bool) -> SwapVerdict:
-    """The verdict from what callers feel, what the version says, and the answers where a dataset was given."""
+def judge_swap(
+    step: StepVerdict, answers: AnswerComparison | None, *, names: tuple[str, str], is_identical: bool
+) -> SwapVerdict:
+    """The verdict from what callers feel, what the version says, and the answers where a dataset was given.
+
+    Args:
+        step: What callers feel and what the version says.
+        answers: What both answer; None where it was not measured.
+        names: Of the models A and B: `deploy` takes a deployment's name from its model, where its config has none.
+        is_identical: Whether both are the same package.
+    """
     if is_identical:
         return SwapVerdict(safe=True, because="both are the same package")
-    against = _against(step, answers)
+    against = _against(step, names) or _against_answers(step, answers)
     if against is not None:
         return SwapVerdict(safe=False, because=against)
     gains = "" if step.required is Step.PATCH else " and gain something"
@@ -35,12 +45,20 @@ def judge_swap(step: StepVerdict, answers: AnswerComparison | None, *, is_identi
     return SwapVerdict(safe=True, because=f"{told}; {_answered(answers)}")
 
 
-def _against(step: StepVerdict, answers: AnswerComparison | None) -> str | None:
-    """The first thing that forbids it."""
+def _against(step: StepVerdict, names: tuple[str, str]) -> str | None:
+    """The first thing that forbids it, whatever is answered."""
     if step.required is Step.MAJOR:
         return f"callers must change: {'; '.join(str(reason) for reason in step.decisive)}"
     if step.honest is False:
-        return f"{step.sentence}"
+        return step.sentence
+    before, after = names
+    if before != after:
+        beside = f"deploy would start a second deployment beside {before!r} (name it in deployment.json to swap)"
+        return f"B is another model, {after!r}: {beside}"
+    return None
+
+
+def _against_answers(step: StepVerdict, answers: AnswerComparison | None) -> str | None:
     if answers is None:
         return None
     if answers.unavailable is not None:

@@ -61,12 +61,12 @@ def compare_versions(
         old, new = first.manifest, second.manifest
         is_identical = first.digest == second.digest
         step = judge_packages(old, new, is_identical=is_identical)
-        layers = compare_layers(host, first, second, reporter, quick=quick)
-        answers = None
+        answers = None  # before the layers, which take long: a dataset that is none is refused at once
         if dataset is not None:
             from hyperion.verification.answers import compare_answers
 
             answers = compare_answers(host, (a, first), (b, second), dataset, reporter)
+        layers = compare_layers(host, first, second, reporter, quick=quick)
         configs = entry_changes(old, new)
         comparison = VersionComparison(
             before=_side(a, first),
@@ -80,7 +80,7 @@ def compare_versions(
             configs=tuple(change for change in configs if change.path != PROCESSING),
             metadata=metadata_changes(old, new),
             answers=answers,
-            safe_to_swap=judge_swap(step, answers, is_identical=is_identical),
+            safe_to_swap=judge_swap(step, answers, names=(old.name, new.name), is_identical=is_identical),
         )
         if plan:
             points = plan_migration(host, comparison, first, second, reporter)

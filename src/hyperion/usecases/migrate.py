@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
 from pathlib import Path
 
 from hyperion.domain.comparison import VersionComparison
@@ -74,7 +73,7 @@ class _Facts:
         lines = [
             line for line in self._after.history if line.digest_before is not None and self._is_since(line.version)
         ]
-        told = "; ".join(f"{line.version}: {line.message or 'no message'}" for line in lines)
+        told = "; ".join(f"{line.version}: {line.short_message or 'no message'}" for line in lines)
         changed = sum(layer.changed for layer in self._comparison.layers)
         others = len(self._comparison.configs) + len(self._comparison.metadata)
         found = f"{_count(changed, 'layer')} and {_count(others, 'other part')} changed"
@@ -96,17 +95,19 @@ class _Facts:
 
     def tested(self, package: PackageReader, reporter: Reporter) -> _Point:
         """Run B's golden requests; where a dataset was given, its answers stand in the comparison."""
-        from hyperion.verification.model import check_model
+        from hyperion.verification.model import GOLDEN, OUTPUTS, check_model
 
         findings = check_model(self._host, Path(self._comparison.after.source), package, reporter)
         found = "; ".join(_told(finding) for finding in findings)
+        left = ["mend what failed"] if any(finding.outcome is Outcome.FAILED for finding in findings) else []
+        for finding in findings:
+            if finding.check == GOLDEN and finding.outcome is Outcome.SKIPPED:
+                left.append(f"record golden requests: {finding.hint} and package it again")
+            elif finding.check == OUTPUTS and finding.outcome is Outcome.WARNED:
+                left.append("find out why outputs are NaN or infinite")
         if self._comparison.answers is not None:
-            return found, None if _all_passed(findings) else "mend what failed", None
-        todo = (
-            "run it on data of your own"
-            if _all_passed(findings)
-            else "mend what failed, and run it on data of your own"
-        )
+            return found, "; ".join(left) or None, None
+        todo = "; ".join([*left, "run it on data of your own"])
         return found, todo, f"hyperion version compare {self._a} {self._b} --dataset DIR"
 
     def documentation(self) -> _Point:
@@ -198,10 +199,6 @@ def _rollback(backup: str) -> str:
 def _told(finding: Finding) -> str:
     reason = f" ({finding.reason})" if finding.reason and finding.outcome is not Outcome.PASSED else ""
     return f"{finding.summary}{reason}"
-
-
-def _all_passed(findings: Iterable[Finding]) -> bool:
-    return all(finding.outcome is Outcome.PASSED for finding in findings)
 
 
 def _count(number: int, what: str) -> str:

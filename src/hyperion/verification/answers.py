@@ -75,16 +75,16 @@ def compare_answers(
         EngineError: A does not load, or its child dies.
         HostError: No child can be started.
     """
-    old = _run(host, *before, folder, reporter)
+    old = _run(host, "A", *before, folder, reporter)
     try:
-        new = _run(host, *after, folder, reporter)
+        new = _run(host, "B", *after, folder, reporter)
     except (ConfigError, EngineError) as error:
         return AnswerComparison(
             dataset=str(folder),
             rows=0,
             refused_before=old.refused,
             refused_after=len(old.rows),
-            unavailable=f"{after[1].manifest.version} cannot be run on it: {error.message}",
+            unavailable=f"B ({after[1].manifest.version}) cannot be run on it: {error.message}",
         )
     both = [(a, b) for a, b in zip(old.rows, new.rows, strict=True) if a is not None and b is not None]
     reason = old.unavailable or new.unavailable or (None if both else "no row was answered by both")
@@ -101,14 +101,14 @@ def compare_answers(
     )
 
 
-def _run(host: Host, path: Path, package: PackageReader, folder: Path, reporter: Reporter) -> _Answers:
+def _run(host: Host, side: str, path: Path, package: PackageReader, folder: Path, reporter: Reporter) -> _Answers:
     """Run one model in a child; returns all that the comparison needs of its answers."""
     signature = package.manifest.signature
     dataset = host.datasets.open(folder, signature)
     by_text = _labels_are_text(dataset)
     meter = AccuracyMeter(signature, labels_are_text=by_text)
     batches: list[tuple[Batch, int]] = []
-    with reporter.stage(f"Run the dataset on {package.manifest.version}", dataset.rows, "rows") as advance:
+    with reporter.stage(f"Run the dataset on {side} ({package.manifest.version})", dataset.rows, "rows") as advance:
         kept = frozenset({*_float_outputs(signature), *([] if meter.output is None else [meter.output])})
         job = InferenceJob(path, _requests(dataset, batches, advance), kept=kept)
         result = host.sandbox.run(job, sandbox_limits(package, TIMEOUT_S))
