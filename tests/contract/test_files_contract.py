@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.permissions import permissions_hold
 from tests.small_disk import small_disk
 
 from hyperion.adapters.atomic_file import AtomicFiles
@@ -43,6 +44,60 @@ def fill_and_fail(files: Files, path: Path, failure: BaseException) -> None:
     with files.staging(path, replace=True) as folder:
         fill(folder)
         raise failure
+
+
+class TestCreate:
+    def test_a_new_file_has_its_mode(self, files: Files, tmp_path: Path) -> None:
+        files.create(tmp_path / "new", b"data", 0o600)
+
+        assert (tmp_path / "new").read_bytes() == b"data"
+        assert (tmp_path / "new").stat().st_mode & 0o777 == 0o600
+
+    def test_what_exists_is_not_touched(self, files: Files, tmp_path: Path) -> None:
+        (tmp_path / "old").write_bytes(b"mine")
+
+        with pytest.raises(ConflictError) as refused:
+            files.create(tmp_path / "old", b"data", 0o600)
+
+        assert refused.value.code == "conflict.exists"
+        assert (tmp_path / "old").read_bytes() == b"mine"
+
+    def test_a_full_disk_is_reported_and_leaves_nothing(self, files: Files, tmp_path: Path) -> None:
+        with small_disk(tmp_path / "small") as small:
+            with pytest.raises(HostError) as refused:
+                files.create(small / "new", bytes(4 << 20), 0o600)
+
+            assert refused.value.code == "host.no_space"
+            assert names(small) == []
+
+
+class TestPermissions:
+    """What is said names the target and its folder, never a temporary."""
+
+    @pytest.fixture
+    def closed(self, tmp_path: Path) -> Path:
+        folder = tmp_path / "closed"
+        folder.mkdir(mode=0o500)
+        return folder
+
+    def test_a_folder_that_may_not_be_written_in(self, files: Files, closed: Path) -> None:
+        with permissions_hold():
+            with pytest.raises(HostError) as file, files.replacing(closed / "x"):
+                pass
+            with pytest.raises(HostError) as folder, files.staging(closed / "x"):
+                pass
+
+        assert file.value.code == folder.value.code == "host.permission"
+        assert file.value.message == folder.value.message
+        assert file.value.message == (
+            f"cannot write {closed}/x: no permission to make files in the folder {closed}: Permission denied"
+        )
+
+    def test_a_file_within_a_folder_that_is_made(self, files: Files, tmp_path: Path) -> None:
+        with pytest.raises(HostError) as refused, files.staging(tmp_path / "x") as folder:
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder / "sub"))
+
+        assert refused.value.message == f"no permission for {tmp_path}/x/sub: Permission denied"
 
 
 class TestMakeFolder:

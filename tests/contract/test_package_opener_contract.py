@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.packages import entries, package_bytes, write_directory, write_package
+from tests.permissions import permissions_hold
 
 from hyperion.adapters.package_files import LocalPackages
 from hyperion.errors import HostError, MalformedPackageError, NotFoundError
@@ -78,12 +79,11 @@ def test_a_pipe_is_refused_without_waiting_for_it(opener: PackageOpener, tmp_pat
         opener.open(tmp_path / "pipe")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_without_permission_is_a_fault_of_the_host(opener: PackageOpener, tmp_path: Path) -> None:
     path = write_package(tmp_path / "x")
     path.chmod(0)
 
-    with pytest.raises(HostError) as refused:
+    with permissions_hold(), pytest.raises(HostError) as refused:
         opener.open(path)
 
     assert refused.value.code == "host.permission"

@@ -191,14 +191,29 @@ def test_opening_and_listing_reads_no_payload(tmp_path: Path) -> None:
             package.tensors()[0].data  # noqa: B018
 
 
-def test_a_closed_package_file_gives_no_new_views(tmp_path: Path) -> None:
+def test_a_closed_package_file_gives_nothing_more(tmp_path: Path) -> None:
     package = LocalPackages().open(write_package(tmp_path / "p"))
     tensor = package.tensors()[0]
     package.close()
 
-    for look in (lambda: package.view(WEIGHTS), lambda: tensor.data):
-        with pytest.raises(ValueError, match="closed"):
+    for look in (
+        lambda: package.view(WEIGHTS),
+        lambda: tensor.data,
+        lambda: package.read(WEIGHTS),
+        lambda: package.open(WEIGHTS),
+    ):
+        with pytest.raises(ValueError, match="closed") as refused:
             look()
+        assert str(refused.value) == f"{tmp_path}/p: the package is closed"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_entry_that_is_not_there_is_named(form: str, tmp_path: Path) -> None:
+    with write_form(form, tmp_path, package_bytes()) as package:
+        for look in (package.read, package.open, package.view):
+            with pytest.raises(NotFoundError) as refused:
+                look("weights/none")
+            assert (refused.value.code, refused.value.entry) == ("package.entry_not_found", "weights/none")
 
 
 @pytest.mark.parametrize("write", [write_package, write_directory])

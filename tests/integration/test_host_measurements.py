@@ -14,11 +14,13 @@ from tests.packaging import pack
 from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
 from hyperion.adapters.package_files import LocalPackages
 from hyperion.domain.finding import Finding, Report
+from hyperion.domain.version import Step
 from hyperion.ports import Host
 from hyperion.serving.proof import prove
 from hyperion.usecases.inspect import inspect_package
 from hyperion.usecases.package import PackageOptions, package_model
 from hyperion.usecases.verify import verify_model
+from hyperion.usecases.version import update_version
 
 
 @pytest.fixture
@@ -47,6 +49,21 @@ class TestMeasurements:
 
         assert agreement is not None
         assert verified(host, path).figures["agreement"] == agreement.value
+
+    def test_they_stay_with_a_package_whose_version_alone_is_raised(self, host: Host, tmp_path: Path) -> None:
+        path = packaged(tmp_path, host, quantize="int8")
+        before = inspect_package(host, path).measurements
+
+        update_version(host, path, Step.PATCH, None)
+
+        assert inspect_package(host, path).measurements == before
+
+    def test_measurements_that_cannot_be_read_do_not_stop_an_update(self, host: Host, tmp_path: Path) -> None:
+        path = packaged(tmp_path, host, quantize="int8")
+        (file,) = (host.state_dir / "measurements").rglob("*.json")
+        file.write_text("{")
+
+        assert update_version(host, path, Step.PATCH, None).version == "1.0.1"
 
     def test_another_host_says_that_it_did_not_measure(self, host: Host, tmp_path: Path) -> None:
         path, other = packaged(tmp_path, host, quantize="int8"), elsewhere(tmp_path)

@@ -13,8 +13,12 @@ from tests.models import write_model_dir
 from tests.packaging import load, pack, packaging_host
 
 from hyperion.adapters.package_files import LocalPackages
+from hyperion.domain.version import Step
 from hyperion.errors import ConfigError, EngineError, PackageError
+from hyperion.format.signing_key import SigningKey
 from hyperion.usecases.extract import extract_model
+from hyperion.usecases.sign import sign_package
+from hyperion.usecases.version import update_version
 
 
 @pytest.fixture
@@ -55,6 +59,45 @@ def test_weights_that_another_library_wrote_are_encoded_anew(tree: Path, tmp_pat
     x = np.ones((2, before.inputs[0].shape[1]), np.float32)  # type: ignore[index]
     first, second = (next(iter(model.run({"x": x}).values())) for model in (before, after))
     assert not np.array_equal(first, second)
+
+
+def test_a_signing_is_left_behind_and_that_is_said(tree: Path, tmp_path: Path) -> None:
+    sign_package(packaging_host(tmp_path), tree, SigningKey.generate())
+    (tree / "assets" / "NOTES.md").write_text("tuned by hand\n")
+
+    summary = pack(tree, tmp_path / "b.hyperion", as_new=True)
+
+    assert [warning.partition(":")[0] for warning in summary.warnings] == ["model.sig is not taken over"]
+    with LocalPackages().open(tmp_path / "b.hyperion") as package:
+        assert package.signing is None
+
+
+def test_a_signing_that_is_none_is_packed_again_and_warned_of(tree: Path, tmp_path: Path) -> None:
+    (tree / "model.sig").write_bytes(b"garbage")
+
+    summary = pack(tree, tmp_path / "b.hyperion")
+
+    (warning,) = summary.warnings
+    assert warning.startswith("model.sig is packed as it is, but model.sig is no signing that can be checked")
+
+
+def test_a_signing_of_another_package_is_packed_again_and_warned_of(tree: Path, tmp_path: Path) -> None:
+    host = packaging_host(tmp_path)
+    sign_package(host, tree, SigningKey.generate())
+    signing = (tree / "model.sig").read_bytes()
+    update_version(host, tree, Step.PATCH, None)
+    (tree / "model.sig").write_bytes(signing)
+
+    summary = pack(tree, tmp_path / "b.hyperion")
+
+    (warning,) = summary.warnings
+    assert warning.startswith("model.sig is packed as it is, but what was signed is another package")
+
+
+def test_a_right_signing_is_packed_again_without_a_word(tree: Path, tmp_path: Path) -> None:
+    sign_package(packaging_host(tmp_path), tree, SigningKey.generate())
+
+    assert pack(tree, tmp_path / "b.hyperion").warnings == ()
 
 
 def test_a_tree_that_nobody_edited_is_no_new_package(tree: Path, tmp_path: Path) -> None:

@@ -118,6 +118,7 @@ class TestBytes:
             pack(tmp_path / "tree", tmp_path / "b.hyperion")
 
         assert refusal.value.entry == "weights/layer0.weights"
+        assert "--as-new" in str(refusal.value.hint)
         assert not (tmp_path / "b.hyperion").exists()
 
     @pytest.mark.parametrize("option", [{"version": "2.0.0"}, {"quantize": "int8"}])
@@ -297,6 +298,20 @@ class TestOutput:
 
         with pytest.raises(ConflictError):
             pack(folder, tmp_path / "out")
+
+    @pytest.mark.parametrize("name", ["v1.hyperion", "model/../v1.hyperion", "symbolic", "hard"])
+    def test_a_parent_is_never_replaced_by_its_child(self, name: str, folder: Path, tmp_path: Path) -> None:
+        parent = tmp_path / "v1.hyperion"
+        pack(folder, parent, "none")
+        (tmp_path / "symbolic").symlink_to(parent)
+        (tmp_path / "hard").hardlink_to(parent)
+        before = parent.read_bytes()
+
+        with pytest.raises(ConflictError) as refusal:
+            pack(folder, tmp_path / name, "none", version="1.1.0", parent=parent)
+
+        assert refusal.value.code == "conflict.output_is_parent"
+        assert parent.read_bytes() == before
 
     def test_a_failure_leaves_nothing_behind(self, folder: Path, tmp_path: Path) -> None:
         graph = mlp()

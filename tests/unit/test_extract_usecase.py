@@ -12,9 +12,10 @@ from tests.fakes.reporter import CollectingReporter
 from tests.hostile.corpus import patched, records_of
 from tests.packages import entries, package_bytes, write_directory, write_package
 from tests.partial_host import files_host
+from tests.permissions import permissions_hold
 
 from hyperion.adapters.package_files import LocalPackages
-from hyperion.errors import ConflictError, DigestMismatchError, HostError, NotFoundError
+from hyperion.errors import ConflictError, DigestMismatchError, HostError, NotFoundError, PackageError
 from hyperion.usecases.extract import extract_model
 
 
@@ -62,6 +63,43 @@ def test_what_a_folder_lacks_is_added_and_the_rest_is_left_alone(tmp_path: Path)
     assert (out / "model.onnx").read_bytes() == b"source"
     assert (out / "assets" / "README.md").stat().st_ino == before
     assert (first.kept, second.kept) == (1, 5)
+
+
+def test_files_of_others_make_the_folder_no_package_and_that_is_said(tmp_path: Path) -> None:
+    out, reporter = tmp_path / "out", CollectingReporter()
+    (out / "config").mkdir(parents=True)
+    (out / "config" / "mine.json").write_bytes(b"{}")
+    (out / "link").symlink_to(tmp_path)
+
+    summary = extract_model(files_host(tmp_path), write_package(tmp_path / "p"), out, reporter)
+
+    assert (summary.foreign, summary.foreign_files) == (2, ("config/mine.json", "link"))
+    assert len(reporter.warnings) == 1
+    assert "is no package: the package does not list 'config/mine.json', 'link'" in reporter.warnings[0]
+    with pytest.raises(PackageError):
+        LocalPackages().open(out)
+
+
+def test_a_folder_of_the_packages_own_files_is_a_package(tmp_path: Path) -> None:
+    out, reporter = tmp_path / "out", CollectingReporter()
+    (out / "assets").mkdir(parents=True)
+    (out / "assets" / "README.md").write_bytes(entries()["assets/README.md"])
+    (out / "empty").mkdir()
+
+    summary = extract_model(files_host(tmp_path), write_package(tmp_path / "p"), out, reporter)
+
+    LocalPackages().open(out).close()
+    assert (summary.foreign, summary.foreign_files, reporter.warnings) == (0, (), [])
+
+
+def test_a_folder_that_may_not_be_looked_into_is_a_matter_of_permission(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir(mode=0)
+
+    with permissions_hold(), pytest.raises(HostError) as refused:
+        extract_model(files_host(tmp_path), write_package(tmp_path / "p"), out, CollectingReporter())
+
+    assert refused.value.code == "host.permission"
 
 
 def occupy_file(out: Path) -> None:

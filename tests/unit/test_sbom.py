@@ -201,13 +201,21 @@ def test_a_file_of_another_kind_is_not_touched(host: Host, tmp_path: Path, text:
     assert output.read_text() == text
 
 
-@pytest.mark.parametrize("kind", ["folder", "dangling link"])
+@pytest.mark.parametrize("kind", ["folder", "dangling link", "pipe", "device"])
 def test_what_is_no_file_is_not_touched(host: Host, tmp_path: Path, kind: str) -> None:
     output = tmp_path / "tiny.cdx.json"
-    output.mkdir() if kind == "folder" else output.symlink_to("nowhere")
+    make = {
+        "folder": output.mkdir,
+        "dangling link": lambda: output.symlink_to("nowhere"),
+        "pipe": lambda: os.mkfifo(output),
+        "device": lambda: output.symlink_to("/dev/zero"),
+    }
+    make[kind]()
 
     with pytest.raises(ConflictError):
         write_bom(host, write_package(tmp_path / "tiny.hyperion"), output)
+
+    assert os.path.lexists(output)
 
 
 def test_a_folder_that_is_not_there_is_said(host: Host, tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from tests.fakes.reporter import CollectingReporter
 from tests.fakes.stage import Stage
 from tests.packages import write_directory, write_package
 from tests.partial_host import files_host
+from tests.small_disk import small_disk
 
+from hyperion.adapters.atomic_file import AtomicFiles
 from hyperion.adapters.package_files import LocalPackages
 from hyperion.domain.config import DeploymentConfig
 from hyperion.domain.finding import Outcome
@@ -27,6 +29,9 @@ from hyperion.usecases.version import update_version
 from hyperion.verification.signing import check_signing
 
 KEY = SigningKey.generate()
+
+
+FILES = AtomicFiles()
 
 
 @pytest.fixture
@@ -170,7 +175,7 @@ def test_nothing_at_a_path_is_said(host: Host, tmp_path: Path) -> None:
 def test_a_pair_of_keys_is_made_for_its_owner_alone(tmp_path: Path) -> None:
     os.umask(os.umask(0o022))
 
-    pair = make_key_pair(tmp_path / "release", None)
+    pair = make_key_pair(FILES, tmp_path / "release", None)
 
     private, public = Path(pair.private_key), Path(pair.public_key)
     assert stat.S_IMODE(private.stat().st_mode) == 0o600
@@ -179,7 +184,7 @@ def test_a_pair_of_keys_is_made_for_its_owner_alone(tmp_path: Path) -> None:
 
 
 def test_an_encrypted_pair_asks_for_its_passphrase(tmp_path: Path) -> None:
-    pair = make_key_pair(tmp_path / "release", b"s3cret")
+    pair = make_key_pair(FILES, tmp_path / "release", b"s3cret")
 
     with pytest.raises(ConfigError) as caught:
         load_signing_key(Path(pair.private_key), lambda: b"wrong", CollectingReporter())
@@ -194,7 +199,7 @@ def test_a_key_is_never_overwritten(tmp_path: Path, suffix: str) -> None:
     there.write_text("mine")
 
     with pytest.raises(ConflictError) as caught:
-        make_key_pair(tmp_path / "release", None)
+        make_key_pair(FILES, tmp_path / "release", None)
 
     assert caught.value.code == "signing.key_exists"
     assert [path.name for path in tmp_path.iterdir()] == [there.name]
@@ -203,13 +208,36 @@ def test_a_key_is_never_overwritten(tmp_path: Path, suffix: str) -> None:
 
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(HostError) as caught:
-        make_key_pair(tmp_path / "absent" / "release", None)
+        make_key_pair(FILES, tmp_path / "absent" / "release", None)
 
-    assert caught.value.code == "signing.key_unwritable"
+    assert (caught.value.code, caught.value.hint) == ("host.no_folder", "make it first")
+
+
+@pytest.mark.parametrize("end", ["", ".", "..", "keys/", "keys/.", "keys/.."])
+def test_a_name_that_is_none_is_refused(tmp_path: Path, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "keys").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(ConfigError) as caught:
+        make_key_pair(FILES, end, None)
+
+    assert caught.value.code == "signing.key_name"
+    assert [path.name for path in tmp_path.rglob("*")] == ["keys"]
+
+
+def test_a_full_disk_leaves_no_half_pair(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "small", "4k") as small:  # room for one file's page
+        (small / "filled").write_bytes(b"x")
+
+        with pytest.raises(HostError) as caught:
+            make_key_pair(FILES, small / "release", None)
+
+        assert caught.value.code == "host.no_space"
+        assert [path.name for path in small.iterdir()] == ["filled"]
 
 
 def test_a_private_key_that_others_can_read_is_warned_of(tmp_path: Path) -> None:
-    pair, reporter = make_key_pair(tmp_path / "release", None), CollectingReporter()
+    pair, reporter = make_key_pair(FILES, tmp_path / "release", None), CollectingReporter()
     Path(pair.private_key).chmod(0o640)
 
     load_signing_key(Path(pair.private_key), bytes, reporter)

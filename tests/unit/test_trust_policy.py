@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from tests.packages import entries, write_directory, write_package
 
 from hyperion.adapters.package_files import LocalPackages
 from hyperion.bootstrap import trust_policy
+from hyperion.cli.render import make_console
+from hyperion.cli.render_deployment import show_deployed
 from hyperion.domain.config import DeploymentConfig
 from hyperion.domain.finding import Finding, Outcome
 from hyperion.errors import ConfigError, HostError, NotFoundError
@@ -115,6 +118,19 @@ def test_a_false_signing_is_denied_though_no_policy_asks(stage: Stage) -> None:
     assert (result.allowed, item(result).summary) == (False, "what was signed is another package")
 
 
+def test_of_a_denied_deploy_nothing_is_called_allowed(stage: Stage) -> None:
+    set_policy(stage, tiny=RULE)
+    result = deploy(stage)
+    warning = result.checklist.findings[0].model_copy(update={"outcome": Outcome.WARNED, "check": "plan.rollback"})
+    page = StringIO()
+
+    show_deployed(make_console(page), result.model_copy(update={"warnings": (warning,)}))
+
+    last = page.getvalue().splitlines()[-2:]
+    assert last[0] == "also look at: plan.rollback"
+    assert last[1].startswith("denied by plan.signing: nothing has changed")
+
+
 def test_keys_lie_beside_the_policy(stage: Stage) -> None:
     path = set_policy(stage, tiny={"keys": ["keys/release.pub"]})
     (path.parent / "keys").mkdir()
@@ -187,6 +203,8 @@ def test_a_broken_policy_stops_every_deploy_before_anything_happens(stage: Stage
         deploy_model(stage.host, package, DeploymentConfig(), stage.reporter)
 
     assert caught.value.code == code  # type: ignore[attr-defined]
+    if kind is ConfigError:
+        assert "sign-your-package" in caught.value.hint  # type: ignore[attr-defined]
     assert stage.ledger.events() == ()
     assert not stage.control.asked
 

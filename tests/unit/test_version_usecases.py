@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from tests.packages import SIGNATURE, entries, package_bytes, write_directory, w
 from tests.partial_host import files_host
 
 from hyperion.adapters.package_files import LocalPackages
+from hyperion.cli.render import make_console
+from hyperion.cli.render_version import show_update, show_version
 from hyperion.domain.finding import Outcome
 from hyperion.domain.manifest import SIGNING, HistoryLine, Parent
 from hyperion.domain.tensor import Signature, TensorSpec
@@ -95,6 +98,19 @@ class TestUpdate:
     def test_an_endless_message_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="at most 10000"):
             update_version(files_host(tmp_path), write_package(tmp_path / "p"), Step.MINOR, "x" * 10_001)
+
+    def test_a_long_message_is_kept_whole_and_shown_in_short(self, tmp_path: Path) -> None:
+        path, host, page = write_package(tmp_path / "p"), files_host(tmp_path), StringIO()
+        message = "why " * 1250
+
+        update = update_version(host, path, Step.MINOR, message)
+
+        summary = check_version(host, path)
+        show_update(make_console(page), update)
+        show_version(make_console(page), summary)
+        assert update.line.message == summary.history[0].message == message
+        assert page.getvalue().count("why") == 100
+        assert page.getvalue().count("…") == 2
 
     def test_a_missing_package_is_not_found(self, tmp_path: Path) -> None:
         with pytest.raises(NotFoundError):
@@ -222,6 +238,14 @@ class TestCheck:
 
         assert not summary.ok
         assert self.outcomes(tmp_path, history=lines)["version.history"] is Outcome.FAILED
+
+    @pytest.mark.parametrize(("count", "words"), [(1, "1 line of history ends"), (2, "2 lines of history end")])
+    def test_a_history_is_counted(self, count: int, words: str, tmp_path: Path) -> None:
+        lines = (HistoryLine(version="1.0.0", message=""),) * count
+
+        summary = check_version(files_host(tmp_path), write_package(tmp_path / "p", history=lines))
+
+        assert f"{words} at 1.0.0" in [finding.summary for finding in summary.findings]
 
     @pytest.mark.parametrize(
         ("parent", "signature", "outcome"),

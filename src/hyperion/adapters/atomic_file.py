@@ -46,6 +46,20 @@ class AtomicFiles:
                 temporary.replace(path)
             sync_folder(path.parent)
 
+    def create(self, path: Path, data: bytes, mode: int) -> None:
+        """Write a new file; see ports.Files."""
+        with translated(path):
+            try:
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+            except FileExistsError as error:
+                raise ConflictError(f"{path} exists already", code="conflict.exists") from error
+            with _removed_on_failure(path, path):
+                with os.fdopen(descriptor, "wb") as stream:
+                    stream.write(data)
+                    stream.flush()
+                    os.fsync(descriptor)
+                sync_folder(path.parent)
+
     def make_folder(self, path: Path) -> None:
         """Make a folder durably; see ports.Files."""
         with translated(path):
@@ -99,7 +113,8 @@ def translated(path: Path) -> Iterator[None]:
 
 def _host_error(error: OSError, path: Path) -> HostError:
     reason = error.strerror or str(error)
-    place = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else str(path)
+    found = Path(os.fsdecode(error.filename)) if isinstance(error.filename, (str, bytes)) else path
+    place = _as_named(found, path)
     if error.errno == errno.EFBIG:
         return HostError(
             f"cannot write {path}: it would be larger than this process may write",
@@ -116,12 +131,27 @@ def _host_error(error: OSError, path: Path) -> HostError:
             code="host.no_space",
         )  # fmt: skip
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if found != place == path:  # it is the temporary that cannot be made
+            return HostError(
+                f"cannot write {path}: no permission to make files in the folder {path.parent}: {reason}",
+                hint="change the folder's permissions, or choose another place",
+                code="host.permission",
+            )
         return HostError(
             f"no permission for {place}: {reason}",
             hint="change its permissions, or choose another place",
             code="host.permission",
         )
     return HostError(f"cannot access {place}: {reason}", code="host.io")
+
+
+def _as_named(found: Path, path: Path) -> Path:
+    """The target, or what is in it, where ``found`` is in its temporary: that name is nobody's business."""
+    depth = len(path.parent.parts)
+    parts = found.parts[depth:]
+    if found.parts[:depth] == path.parent.parts and parts and parts[0].startswith(_prefix(path)):
+        return path.joinpath(*parts[1:])
+    return found
 
 
 @contextlib.contextmanager

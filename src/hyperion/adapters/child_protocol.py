@@ -28,6 +28,7 @@ class JobDocument(Document):
     parent: int
     """Process id of the sandbox."""
     package: str
+    """Its absolute path, percent-encoded: it may hold bytes that are not UTF-8."""
     requests: int
     repeats: int
     warmup: int

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from pydantic import ValidationError
 
@@ -127,7 +128,7 @@ def _write_job(folder: Path, job: InferenceJob, limits: SandboxLimits) -> None:
         save_tensors(folder / request_file(count), feeds)
         count += 1
     document = JobDocument(
-        parent=os.getpid(), package=str(job.package.absolute()), requests=count, repeats=job.repeats,
+        parent=os.getpid(), package=quote(os.fsencode(job.package.absolute())), requests=count, repeats=job.repeats,
         warmup=job.warmup, threads=job.threads, keep_outputs=job.keep_outputs,
         kept=None if job.kept is None else tuple(sorted(job.kept)), unload=job.unload,
         address_space_bytes=limits.address_space_bytes, cpu_s=math.ceil(limits.timeout_s * job.threads) + 1,

@@ -10,6 +10,7 @@ import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 from hyperion.adapters.child_protocol import (
     JOB,
@@ -21,6 +22,7 @@ from hyperion.adapters.child_protocol import (
     answer_file,
     request_file,
 )
+from hyperion.adapters.document_bytes import document_bytes
 from hyperion.adapters.hardware_counters import HardwareCounters
 from hyperion.adapters.process_usage import peak_resident_bytes, resident_bytes, storage_read_bytes
 from hyperion.adapters.tensor_file import load_tensors, save_tensors
@@ -52,10 +54,10 @@ def perform(folder: Path, job: JobDocument, engine: Engine, packages: PackageOpe
     except MemoryError:
         report = ReportDocument(
             error="EngineError",
-            details={"code": "engine.out_of_memory", "message": f"{job.package} needs more memory than it may have"},
+            details={"code": "engine.out_of_memory", "message": f"{_path(job)} needs more memory than it may have"},
         )
     temporary = folder / f"{REPORT}.tmp"
-    temporary.write_bytes(report.model_dump_json().encode())
+    temporary.write_bytes(document_bytes(report))
     temporary.replace(folder / REPORT)
 
 
@@ -89,7 +91,7 @@ class _Work:
         self._say(LOADING)
         before, read_before, faults_before = resident_bytes(), storage_read_bytes(), _major_faults()
         started = time.perf_counter()
-        with self.packages.open(Path(self.job.package)) as package:
+        with self.packages.open(_path(self.job)) as package:
             try:
                 session = self.engine.load(package, SessionOptions(threads=self.job.threads))
             except EngineError as error:
@@ -157,6 +159,10 @@ class _Work:
 
     def _say(self, stage: str) -> None:
         (self.folder / STAGE).write_text(stage)
+
+
+def _path(job: JobDocument) -> Path:
+    return Path(os.fsdecode(unquote_to_bytes(job.package)))
 
 
 def _resident_after_unload() -> int:

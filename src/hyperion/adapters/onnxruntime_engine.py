@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _REFERENCE_KEYS = {"location", "tensor"}
 _DEFAULTS = SessionOptions()
+_EXTERNAL_DATA = 13
+"""Number of the field of TensorProto (onnx.proto)."""
 
 
 class OnnxRuntimeSession:
@@ -170,7 +172,7 @@ class _Resolver:
             ("offset", str(location.offset + piece.offset)),
             ("length", str(piece.size_bytes)),
         ):
-            tensor.external_data.add(key=key, value=value)
+            tensor.MergeFromString(_external_data(key, os.fsencode(value)))
         return os.path.dirname(path)  # noqa: PTH120
 
     def _check_type(self, tensor: TensorProto, piece: TensorSlice) -> None:
@@ -214,6 +216,29 @@ class _Resolver:
         return MalformedPackageError(
             f"{self._package.source}: {ARCHITECTURE}: {fault}", entry=ARCHITECTURE, code="package.architecture"
         )
+
+
+def _external_data(key: str, value: bytes) -> bytes:
+    """One item of ``TensorProto.external_data`` as protobuf writes it.
+
+    A file's name may hold bytes that are not UTF-8, which Python's protobuf takes in no string; the engine, which reads
+    proto2, takes the bytes as they are.
+    """
+    item = b"".join(_field(number, part) for number, part in ((1, key.encode()), (2, value)))
+    return _field(_EXTERNAL_DATA, item)
+
+
+def _field(number: int, data: bytes) -> bytes:
+    """A protobuf field of bytes: its tag and their count as varints (protobuf.dev/programming-guides/encoding)."""
+    return b"%c%b%b" % (number << 3 | 2, _varint(len(data)), data)
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes((*encoded, value))
 
 
 def _attribute_tensors(attribute: AttributeProto) -> list[TensorProto]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -40,7 +41,7 @@ def make_session(model: bytes, folder: Path | None, options: SessionOptions, sou
     if not options.prepacking:
         settings.add_session_config_entry("session.disable_prepacking", "1")
     if folder is not None:
-        settings.add_session_config_entry(_FOLDER_KEY, str(folder))
+        settings.add_session_config_entry(_FOLDER_KEY, os.fsencode(folder))  # bytes: a path need not be UTF-8
     with translated(f"{source}: the engine cannot load the model", "engine.load_failed", _LOAD_HINT):
         return onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
 

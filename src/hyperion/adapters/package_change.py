@@ -100,7 +100,7 @@ class FileChange:
 
     def _put_in_another(self, ending: Ending) -> ChangeMethod:
         """A file of its own takes the name: what else is linked to this one keeps what it has."""
-        with AtomicFiles().replacing(self._path) as stream:
+        with _linked_told(self._descriptor), AtomicFiles().replacing(self._path) as stream:
             method = self._copy_start(stream, ending.begin)
             stream.seek(ending.begin)
             stream.write(ending.data)
@@ -205,6 +205,22 @@ def _without_interrupts() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         for late in received:
             signal.raise_signal(late)
+
+
+@contextlib.contextmanager
+def _linked_told(descriptor: int) -> Iterator[None]:
+    """Say where a folder may not be written in why a file that may be written is not enough."""
+    try:
+        yield
+    except HostError as error:
+        links = os.fstat(descriptor).st_nlink
+        if error.code != "host.permission" or links == 1:
+            raise
+        raise HostError(
+            f"{error.message}; the file has {links} hard links, so that its change needs a copy beside it",
+            hint="change the folder's permissions, or copy the package and change the copy",
+            code=error.code,
+        ) from error
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from datetime import UTC
 from pathlib import Path
 from typing import TypeVar
 
+from hyperion.adapters.document_bytes import document_bytes
 from hyperion.adapters.state_folder import make_private
 from hyperion.domain.document import Document
 from hyperion.domain.finding import Report
@@ -50,7 +51,7 @@ class LocalReportStore:
 
     def _write(self, path: Path, document: Document) -> Path:
         with self._files.replacing(path) as stream:
-            stream.write(document.model_dump_json(indent=2).encode() + b"\n")
+            stream.write(document_bytes(document, indent=2) + b"\n")
         return path
 
 

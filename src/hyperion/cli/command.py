@@ -12,8 +12,8 @@ import click
 from hyperion.cli.exit_codes import MEANINGS
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
-PATH = click.Path(path_type=Path)
-"""A path of any kind; whether it exists is the use case's question, which has the better answer."""
+PATH = click.Path(path_type=Path, readable=False)
+"""A path of any kind; whether it exists and may be read is the use case's question, which has the better answer."""
 
 
 class Command(click.Command):

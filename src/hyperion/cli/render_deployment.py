@@ -38,7 +38,7 @@ def show_deployed(console: Console, result: DeployResult) -> None:
             line(console, f"  {position}. {step}")
     if result.warnings:
         checks = ", ".join(finding.check for finding in result.warnings)
-        line(console, f"allowed, but look at: {checks}", "yellow")
+        line(console, f"{'allowed, but' if result.allowed else 'also'} look at: {checks}", "yellow")
     outcome, style = _outcome(result)
     line(console, outcome, style)
 

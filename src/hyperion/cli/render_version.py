@@ -39,7 +39,7 @@ def show_version(console: Console, summary: VersionSummary) -> None:
 
 def show_version_history(console: Console, history: Iterable[HistoryLine]) -> None:
     """The lines that ``version update`` added, oldest first."""
-    lines = [(item.version, when(item.date), item.message) for item in history]
+    lines = [(item.version, when(item.date), item.short_message) for item in history]
     if lines:
         line(console, "")
         table(console, ("version", "date", "message"), lines)
@@ -48,7 +48,7 @@ def show_version_history(console: Console, history: Iterable[HistoryLine]) -> No
 
 def show_update(console: Console, update: VersionUpdate) -> None:
     """From which version to which, and what became of hard links and of the signing."""
-    rows = (("  message", update.line.message), ("  digest", update.digest), ("  before", update.digest_before))
+    rows = (("  message", update.line.short_message), ("  digest", update.digest), ("  before", update.digest_before))
     pairs(console, rows)
     if update.repair != "none":
         line(console, f"an interrupted change before: {REPAIRS[update.repair]}")

@@ -41,10 +41,10 @@ def sign(path: Path, key: Path, as_json: bool) -> None:
     examples=("hyperion keygen release", "hyperion keygen release --encrypt"),
     exit_codes=(6, 9),
 )
-@click.argument("output", type=PATH, metavar="NAME")
+@click.argument("output", type=click.Path(readable=False), metavar="NAME")
 @click.option("--encrypt", is_flag=True, help="Encrypt the private key with a passphrase.")
 @json_option
-def keygen(output: Path, encrypt: bool, as_json: bool) -> None:
+def keygen(output: str, encrypt: bool, as_json: bool) -> None:
     """Make a pair of keys: NAME.key, which signs and stays with you, and NAME.pub, which others verify with.
 
     The passphrase is taken from HYPERION_KEY_PASSPHRASE, else asked for.
@@ -52,7 +52,7 @@ def keygen(output: Path, encrypt: bool, as_json: bool) -> None:
     from hyperion.usecases.key_file import make_key_pair
 
     passphrase = ask_passphrase(confirm=True) if encrypt else None
-    answer(make_key_pair(output, passphrase), as_json, show_key_pair)
+    answer(make_key_pair(open_host().files, output, passphrase), as_json, show_key_pair)
 
 
 def ask_passphrase(*, confirm: bool = False) -> bytes:

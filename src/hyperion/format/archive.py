@@ -96,6 +96,8 @@ class ArchiveReader(OpenedPackage):
 
     def open(self, name: str) -> BinaryIO:
         location = self.locate(name)
+        if self._file.closed:
+            raise ValueError(f"{self.source}: the package is closed")
         return cast("BinaryIO", Window(self._file, location.offset, location.size_bytes))
 
     def close(self) -> None:

@@ -54,6 +54,13 @@ class DirectoryReader(OpenedPackage):
         """The folder."""
         return self._path
 
+    @property
+    def damage_hint(self) -> str:
+        return (
+            "extract the package again, or, where it was edited on purpose, make a new package of it: "
+            "'hyperion package model --input DIR --output F.hyperion --as-new'"
+        )
+
     def locate(self, name: str) -> EntryLocation:
         return EntryLocation(self._path / name, 0, self.entry(name).size_bytes)
 
@@ -79,7 +86,7 @@ class DirectoryReader(OpenedPackage):
                 raise DigestMismatchError(
                     f"{self.source}: the entry {name!r} is damaged or was edited: "
                     f"expected {entry.size_bytes} bytes, found {found[name]}",
-                    hint="extract the package again; changed models are packaged anew",
+                    hint=self.damage_hint,
                     entry=name,
                     expected=entry.size_bytes,
                     actual=found[name],

@@ -28,7 +28,7 @@ def damaged_entry(
     where = "" if chunks is None else f"; {describe_damage(chunks, package.manifest.entries[name].size_bytes)}"
     return DigestMismatchError(
         f"{package.source}: the entry {name!r} is damaged or was edited: expected {expected}, found {found}{where}",
-        hint=_AGAIN,
+        hint=package.damage_hint,
         entry=name,
         expected=expected,
         actual=found,

@@ -55,6 +55,10 @@ class OpenedPackage(ABC):
     def signing(self) -> bytes | None:
         return self._signing
 
+    @property
+    def damage_hint(self) -> str:
+        return "fetch or make the package again"
+
     def names(self) -> tuple[str, ...]:
         return self._names
 
@@ -94,7 +98,9 @@ class OpenedPackage(ABC):
         try:
             return self._manifest.entries[name]
         except KeyError:
-            raise NotFoundError(f"{self._source}: there is no entry {name!r}", code="package.entry_not_found") from None
+            raise NotFoundError(
+                f"{self._source}: there is no entry {name!r}", entry=name, code="package.entry_not_found"
+            ) from None
 
     def require_digest(self, name: str, found: str) -> None:
         """Demand that ``found`` is what the manifest says of ``name``.

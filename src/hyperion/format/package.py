@@ -53,6 +53,10 @@ class PackageReader(Protocol):
     def signing(self) -> bytes | None:
         """What model.sig holds, unchecked; None where the package is not signed."""
 
+    @property
+    def damage_hint(self) -> str:
+        """What to do where an entry's bytes are not those of the manifest."""
+
     def names(self) -> tuple[str, ...]:
         """All entries but manifest.json, sorted by UTF-8 bytes."""
 
@@ -63,12 +67,18 @@ class PackageReader(Protocol):
         """All bytes of one entry, checked against its digest.
 
         Raises:
-            NotFoundError: There is no such entry.
+            NotFoundError: There is no such entry (code ``package.entry_not_found``).
             DigestMismatchError: Its bytes are not those that the manifest names.
+            ValueError: The package file was closed.
         """
 
     def open(self, name: str) -> BinaryIO:
-        """A readable stream of one entry's bytes, unchecked."""
+        """A readable stream of one entry's bytes, unchecked.
+
+        Raises:
+            NotFoundError: There is no such entry.
+            ValueError: The package file was closed.
+        """
 
     def locate(self, name: str) -> EntryLocation:
         """Where the entry's bytes lie, for mapping them in place."""

@@ -55,6 +55,10 @@ class RandomAccess:
             raise ValueError("the package is closed")
         return self._descriptor
 
+    @property
+    def closed(self) -> bool:
+        return self._stream.closed
+
     def close(self) -> None:
         self._descriptor = None  # the system gives the number to the next file that is opened
         self._stream.close()

@@ -23,6 +23,14 @@ class Files(Protocol):
             HostError: No space (names needed and free bytes), no permission, no such folder.
         """
 
+    def create(self, path: Path, data: bytes, mode: int) -> None:
+        """Write a file that is not there, with this mode from the beginning on; on any exception none is left behind.
+
+        Raises:
+            ConflictError: Something is at ``path`` (code ``conflict.exists``); it was not touched.
+            HostError: As above.
+        """
+
     def make_folder(self, path: Path) -> None:
         """Make a folder whose name is on the disk before anything in it is.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from hyperion.format.package import PackageReader
 from hyperion.format.verified import check_content, pump_entry
 from hyperion.ports import Host, Reporter
 
+_FOREIGN_NAMED = 5
+
 
 class ExtractSummary(Document):
     """What was extracted."""
@@ -33,6 +36,10 @@ class ExtractSummary(Document):
     """Payload of all entries."""
     kept: int
     """Files that were there already, with the same bytes."""
+    foreign: int
+    """Files in the folder that are none of the package's: with any, the folder is no package."""
+    foreign_files: tuple[str, ...]
+    """The first of them."""
 
 
 def extract_model(host: Host, source: Path, output: Path, reporter: Reporter) -> ExtractSummary:
@@ -57,10 +64,13 @@ def extract_model(host: Host, source: Path, output: Path, reporter: Reporter) ->
     with host.packages.open(source) as package, _host_errors(output):
         if output.is_dir() and (output.is_symlink() or next(output.iterdir(), None) is not None):
             kept = _add_to(host, package, output, reporter)
+            foreign = _foreign_files(package, output)
         else:
-            kept = 0
+            kept, foreign = 0, []
             with host.files.staging(output) as folder:
                 _fill(package, folder, reporter)
+        if foreign:
+            reporter.warn(_no_package(output, foreign))
         return ExtractSummary(
             name=package.manifest.name,
             version=package.manifest.version,
@@ -69,13 +79,15 @@ def extract_model(host: Host, source: Path, output: Path, reporter: Reporter) ->
             entries=len(package.names()),
             size_bytes=package.manifest.total_bytes,
             kept=kept,
+            foreign=len(foreign),
+            foreign_files=tuple(foreign[:_FOREIGN_NAMED]),
         )
 
 
 def _fill(package: PackageReader, folder: Path, reporter: Reporter) -> None:
     """Write everything into a fresh folder, verified while it is written."""
     total = package.manifest.total_bytes
-    require_space(folder, total + len(package.manifest_bytes), f"the entries of {package.source}")
+    require_space(folder.parent, total + len(package.manifest_bytes), f"the entries of {package.source}")
     with reporter.stage("Extracting", total, "B") as advance, BlockPump() as pump:
         for name in package.names():
             target = folder / name
@@ -107,6 +119,24 @@ def _add_to(host: Host, package: PackageReader, folder: Path, reporter: Reporter
                 else:
                     pump_entry(package, name, pump, write=stream.write, progress=advance)
     return len(sizes) + len(unlisted) - len(absent)
+
+
+def _foreign_files(package: PackageReader, folder: Path) -> list[str]:
+    """Names of what lies in ``folder`` and is none of the package's files, sorted."""
+    own = package.manifest.entries.keys() | _unlisted(package).keys()
+    names: list[str] = []
+    for root, folders, files in os.walk(folder):
+        links = [name for name in folders if Path(root, name).is_symlink()]
+        names += (Path(root, name).relative_to(folder).as_posix() for name in (*files, *links))
+    return sorted(name for name in names if name not in own)
+
+
+def _no_package(output: Path, foreign: list[str]) -> str:
+    more = f" and {len(foreign) - _FOREIGN_NAMED} more" if len(foreign) > _FOREIGN_NAMED else ""
+    return (
+        f"the folder {output} is no package: the package does not list {', '.join(map(repr, foreign[:_FOREIGN_NAMED]))}"
+        f"{more}; to use it as one, move that out of it, or extract to a folder of its own"
+    )
 
 
 def _unlisted(package: PackageReader) -> dict[str, bytes]:
@@ -166,7 +196,11 @@ def _host_errors(output: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise HostError(f"cannot extract to {output}: {error.strerror} ({error.filename})", code="host.io") from error
+        message = f"cannot extract to {output}: {error.strerror} ({error.filename})"
+        if error.errno in (errno.EACCES, errno.EPERM):
+            hint = "change its permissions, or choose another place"
+            raise HostError(message, hint=hint, code="host.permission") from error
+        raise HostError(message, code="host.io") from error
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 from hyperion.domain.document import Document
 from hyperion.errors import ConfigError, ConflictError, HostError, NotFoundError
 from hyperion.format.signing_key import PublicKey, SigningKey, parse_public_key, parse_signing_key
-from hyperion.ports import Reporter
+from hyperion.ports import Files, Reporter
 
 MAX_KEY_BYTES = 64 * 1024
 """A key beyond this is some other file."""
@@ -56,31 +56,43 @@ def load_public_key(path: Path) -> PublicKey:
     return parse_public_key(_read(path)[0], str(path))
 
 
-def make_key_pair(output: Path, passphrase: bytes | None) -> KeyPair:
+def make_key_pair(files: Files, output: str | Path, passphrase: bytes | None) -> KeyPair:
     """Write a new pair of keys: ``OUTPUT.key``, for its owner alone, and ``OUTPUT.pub``.
 
     Args:
-        output: Path of both without their suffixes.
+        files: Writes them.
+        output: Path of both without their suffixes, as it was given: one that ends in ``/`` names no file.
         passphrase: Encrypts the private key; None leaves it open.
 
     Raises:
+        ConfigError: ``output`` ends in no name of a file (code ``signing.key_name``).
         ConflictError: One of the files exists (code ``signing.key_exists``); nothing was written.
-        HostError: No space, no permission.
+        HostError: No such folder, no space, no permission.
     """
-    private, public = (output.with_name(output.name + suffix) for suffix in (".key", ".pub"))
+    private, public = (_named(str(output), suffix) for suffix in (".key", ".pub"))
     for path in (private, public):
         if os.path.lexists(path):
             raise _exists(path)
     key = SigningKey.generate()
-    _write_new(private, key.to_pem(passphrase), _PRIVATE_MODE)
+    _write_new(files, private, key.to_pem(passphrase), _PRIVATE_MODE)
     try:
-        _write_new(public, key.public.pem, _PUBLIC_MODE)
+        _write_new(files, public, key.public.pem, _PUBLIC_MODE)
     except BaseException:
         private.unlink(missing_ok=True)
         raise
     return KeyPair(
         private_key=str(private), public_key=str(public), hint=key.public.hint, encrypted=passphrase is not None
     )
+
+
+def _named(output: str, suffix: str) -> Path:
+    if output.rpartition("/")[2] in ("", ".", ".."):
+        raise ConfigError(
+            f"{output!r} ends in no name: NAME.key and NAME.pub would be written",
+            hint="give a name, such as 'release' or 'keys/release'",
+            code="signing.key_name",
+        )
+    return Path(output + suffix)
 
 
 def _read(path: Path) -> tuple[bytes, int]:
@@ -104,22 +116,11 @@ def _read(path: Path) -> tuple[bytes, int]:
     return raw, mode
 
 
-def _write_new(path: Path, data: bytes, mode: int) -> None:
-    """Write a file that is not there, durably."""
+def _write_new(files: Files, path: Path, data: bytes, mode: int) -> None:
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    except FileExistsError as error:
+        files.create(path, data, mode)
+    except ConflictError as error:
         raise _exists(path) from error
-    except OSError as error:
-        raise HostError(f"cannot write {path}: {error.strerror}", code="signing.key_unwritable") from error
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(descriptor)
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise HostError(f"cannot write {path}: {error.strerror}", code="signing.key_unwritable") from error
 
 
 def _exists(path: Path) -> ConflictError:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from hyperion.domain.manifest import QUANTIZATION, Manifest
 from hyperion.domain.scheme import HostMeasurements, Measurements, QuantizationRecord
 from hyperion.errors import HostError, PackageError
 from hyperion.format.package import PackageReader
@@ -24,6 +27,25 @@ def keep_measurements(host: Host, digest: str, found: Measurements) -> str | Non
     except HostError as error:
         return f"what was measured is not kept: {error.message}"
     return None
+
+
+def carry_measurements(host: Host, before: Manifest, digest_before: str, digest: str) -> None:
+    """Note of a package with the same weights what this host measured of it under its digest of before.
+
+    Where that cannot be read or kept, nothing was measured of the new digest: the package is whole without.
+
+    Args:
+        host: This host.
+        before: The package's manifest of before.
+        digest_before: Its digest then.
+        digest: Its digest now.
+    """
+    if QUANTIZATION not in before.entries:  # nothing can have been measured
+        return
+    with suppress(HostError):
+        found = host.reports.measurements(digest_before, host.facts.platform().name)
+        if found is not None:
+            host.reports.save_measurements(found.model_copy(update={"digest": digest}))
 
 
 def read_measurements(host: Host, digest: str, record: QuantizationRecord | None) -> Measurements:

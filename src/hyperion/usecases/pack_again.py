@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hyperion.domain.caller import CallerView
 from hyperion.domain.digest import digest_of
+from hyperion.domain.finding import Outcome
 from hyperion.domain.manifest import (
     CHUNKS,
     FORMAT_VERSION,
@@ -35,6 +36,11 @@ from hyperion.ports import Host, Reporter
 from hyperion.usecases.measurements import read_measurements
 from hyperion.usecases.package_contents import open_source
 from hyperion.usecases.packaging import PackageOptions, PackageSummary, prove, summary_of
+from hyperion.verification.signing import check_signing
+
+_SIGNING_LEFT = (
+    f"{SIGNING} is not taken over: it is a signing of the package before; sign the new one with 'hyperion sign'"
+)
 
 
 def pack_again(host: Host, options: PackageOptions, reporter: Reporter) -> PackageSummary:
@@ -62,7 +68,8 @@ def pack_again(host: Host, options: PackageOptions, reporter: Reporter) -> Packa
             digest = repack(stream, package, advance)
         record = _record(package)
         found = read_measurements(host, digest, record)
-        return summary_of(package.manifest, record, found, options.output, digest, stream.tell(), ())
+        warnings = _signing_faults(package)
+        return summary_of(package.manifest, record, found, options.output, digest, stream.tell(), warnings)
 
 
 def pack_as_new(host: Host, options: PackageOptions, reporter: Reporter) -> PackageSummary:
@@ -94,7 +101,7 @@ def pack_as_new(host: Host, options: PackageOptions, reporter: Reporter) -> Pack
         for name in names
     ]
     layers = tuple(layer for layer, _ in weights)
-    warnings: list[str] = []
+    warnings = [_SIGNING_LEFT] if SIGNING in sizes else []
     with host.files.replacing(options.output) as stream:
         with reporter.stage("Writing", sum(entry.size_bytes for entry in pending), "B") as advance:
             digest = write_archive(stream, pending, partial(_renewed, options, before, raw, layers), advance)
@@ -108,6 +115,12 @@ def pack_as_new(host: Host, options: PackageOptions, reporter: Reporter) -> Pack
                 record = _record(package)
     found = read_measurements(host, digest, record)
     return summary_of(manifest, record, found, options.output, digest, size, warnings)
+
+
+def _signing_faults(package: PackageReader) -> list[str]:
+    """What is wrong with a signing that is packed as it is: it may be damaged, or of another package."""
+    failed = (finding for finding in check_signing(package) if finding.outcome is Outcome.FAILED)
+    return [f"{SIGNING} is packed as it is, but {finding.summary}: {finding.reason}" for finding in failed]
 
 
 def _manifest_bytes(folder: Path) -> bytes:

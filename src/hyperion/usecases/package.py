@@ -43,7 +43,7 @@ def package_model(host: Host, options: PackageOptions, reporter: Reporter) -> Pa
         NotFoundError: The input or the parent is not there.
         ModelSourceError: The input is no model directory, or a broken one.
         ConfigError: hyperion.json, an option or a config file is wrong.
-        ConflictError: The output exists and is no package.
+        ConflictError: The output exists and is no package, or is the parent (code ``conflict.output_is_parent``).
         EngineError: The engine refuses the model.
         HostError: No space, no permission.
     """
@@ -55,6 +55,7 @@ def package_model(host: Host, options: PackageOptions, reporter: Reporter) -> Pa
         )
     started = host.clock.monotonic()
     _check_output(host, options.output)
+    _check_parent(options)
     if _is_extracted(options.input_dir):
         pack = pack_as_new if options.as_new else pack_again
         summary = pack(host, options, reporter)
@@ -219,3 +220,14 @@ def _check_output(host: Host, output: Path) -> None:
         hint="choose another --output, or remove it",
         code="conflict.output_exists",
     )
+
+
+def _check_parent(options: PackageOptions) -> None:
+    """Refuse to put a package in the place of its own parent, by whatever name."""
+    parent, output = options.parent, options.output
+    if parent is not None and parent.exists() and output.exists() and parent.samefile(output):
+        raise ConflictError(
+            f"{output} is the parent itself, which would be lost",
+            hint="choose another --output",
+            code="conflict.output_is_parent",
+        )

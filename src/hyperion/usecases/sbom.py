@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from hyperion.domain.document import Digest, Document
@@ -75,14 +76,12 @@ def _make_bom(package: PackageReader, tool_version: str) -> bytes:
 def _check_output(output: Path) -> None:
     """Refuse to touch anything that is there and is no bill of materials of ours."""
     try:
-        with output.open("rb") as stream:
-            found = stream.read(MAX_JSON_BYTES + 1)
-    except FileNotFoundError:
-        if not output.is_symlink():
+        if not os.path.lexists(output):
             return
         found = b""
-    except IsADirectoryError:
-        found = b""
+        if output.is_file():  # a pipe would be waited for, a device never ends
+            with output.open("rb") as stream:
+                found = stream.read(MAX_JSON_BYTES + 1)
     except OSError as error:
         raise HostError(f"cannot read {output}: {error.strerror}", code="host.io") from error
     if not is_own_bom(found):

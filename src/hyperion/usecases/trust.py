@@ -17,6 +17,7 @@ from hyperion.usecases.key_file import load_public_key
 from hyperion.verification.signing import PLAN, SERVED_BEFORE, Trust, check_trust
 
 POLICY_FILE = "trust.json"
+_EXAMPLE = "an example is in docs/how-to/sign-your-package.md, all keys in docs/reference/documents.md"
 _PEM = "-----BEGIN "
 
 
@@ -41,6 +42,9 @@ def load_trust(host: Host) -> Trust | None:
             hint="write it, or unset HYPERION_TRUST_POLICY",
             code="trust.not_found",
         ) from error
+    except ConfigError as error:
+        hint = f"{error.hint}; {_EXAMPLE}" if error.hint else _EXAMPLE
+        raise ConfigError(error.message, problems=error.problems, hint=hint, code=error.code) from error
     return Trust(str(path), policy, _load_keys(policy, path))
 
 
@@ -83,7 +87,9 @@ def _load_keys(policy: TrustPolicy, path: Path) -> dict[str, tuple[PublicKey, ..
         keys[name] = tuple(loaded)
     if problems:
         faults = "; ".join(str(problem) for problem in problems)
-        raise ConfigError(f"{path} has keys that cannot be used: {faults}", problems=problems, code="trust.keys")
+        raise ConfigError(
+            f"{path} has keys that cannot be used: {faults}", problems=problems, hint=_EXAMPLE, code="trust.keys"
+        )
     return keys
 
 

@@ -19,6 +19,7 @@ from hyperion.format.signing import make_bundle, read_bundle, statement_for
 from hyperion.ports import Host
 from hyperion.ports.files import ChangeMethod, Repair
 from hyperion.usecases.compare import require_honest_step, step_finding
+from hyperion.usecases.measurements import carry_measurements
 from hyperion.usecases.source_date import source_date
 
 if TYPE_CHECKING:
@@ -149,6 +150,7 @@ def update_version(
             )
         signing = None if key is None else make_bundle(statement_for(raw, after), key)
         method = change.put(raw, signing)
+        carry_measurements(host, before, package.digest, digest_of(raw))
         return VersionUpdate(
             name=before.name,
             path=str(path),
@@ -209,9 +211,9 @@ def _check_history(manifest: Manifest) -> Finding:
             measured=last,
             limit=manifest.version,
         )
-    return Finding(
-        check=check, outcome=Outcome.PASSED, summary=f"{len(manifest.history)} lines of history end at {last}"
-    )
+    count = len(manifest.history)
+    counted = "1 line of history ends" if count == 1 else f"{count} lines of history end"
+    return Finding(check=check, outcome=Outcome.PASSED, summary=f"{counted} at {last}")
 
 
 def _signer(package: PackageReader) -> str | None:
