@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.fakes.proofs import InMemoryProofRecord
+from tests.permissions import permissions_hold
 
 from hyperion.adapters import proof_record
 from hyperion.adapters.proof_record import SqliteProofRecord
@@ -20,6 +20,7 @@ NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 HOUR_AGO_NS = int((NOW - timedelta(hours=1)).timestamp()) * 1_000_000_000
 FILE = FileState(device=2049, inode=2**64 - 1, size_bytes=2**40, mtime_ns=HOUR_AGO_NS, ctime_ns=HOUR_AGO_NS + 7)
 DIGEST = "sha256:" + "a" * 64
+OTHER = "sha256:" + "b" * 64
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -120,16 +121,16 @@ class TestOnDisk:
 
         assert record.recall([(FILE, DIGEST)]) == {}
 
-    @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
     def test_a_state_folder_that_may_only_be_read_is_still_read(self, path: Path) -> None:
         path.parent.chmod(0o500)
         try:
-            record = SqliteProofRecord(path.parent)
-            record.remember([(FILE, "sha256:" + "b" * 64)], NOW)
-
-            assert record.recall([(FILE, DIGEST)]) == {(FILE, DIGEST): NOW}
+            with permissions_hold():
+                record = SqliteProofRecord(path.parent)
+                record.remember([(FILE, OTHER)], NOW)
+                found = record.recall([(FILE, DIGEST), (FILE, OTHER)])
         finally:
             path.parent.chmod(0o700)
+        assert found == {(FILE, DIGEST): NOW}
 
     def test_reading_leaves_no_trace(self, tmp_path: Path) -> None:
         SqliteProofRecord(tmp_path / "state").recall([(FILE, DIGEST)])

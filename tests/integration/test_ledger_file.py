@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sqlite3
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.fakes.clock import FakeClock
 from tests.fakes.values import make_draft, make_revision
+from tests.permissions import permissions_hold
 
 from hyperion.adapters.ledger import SqliteLedger
 from hyperion.adapters.system_clock import SystemClock
@@ -212,11 +212,9 @@ def test_a_row_that_is_no_event_is_reported_as_damage_and_found_by_the_chain(pat
 
 
 def test_a_folder_without_write_permission_is_reported_with_what_to_do(tmp_path: Path) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root may write anywhere")
     tmp_path.chmod(0o500)
 
-    with pytest.raises(HostError) as refusal:
+    with permissions_hold(), pytest.raises(HostError) as refusal:
         open_ledger(tmp_path / "ledger.db").append(make_draft())
 
     tmp_path.chmod(0o700)

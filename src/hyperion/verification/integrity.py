@@ -52,12 +52,10 @@ def check_integrity(
         NotFoundError: There is nothing at ``path``.
         HostError: It cannot be read.
     """
-    try:
-        package = host.packages.open(path)
-    except PackageError as error:
-        return (_failure(STRUCTURE, _BROKEN, error),)
+    package, structure = _opened(host, path)
+    if package is None:
+        return (structure,)
     with package:
-        structure = _sound(package)
         with reporter.stage("Checking digests", package.manifest.total_bytes, "B") as advance:
             cores = threads or available_cores()
             proof = prove_package(package, host.proofs, host.clock, recall=recall, threads=cores, progress=advance)
@@ -92,12 +90,10 @@ def check_quickly(host: Host, path: Path, reporter: Reporter, *, threads: int | 
         NotFoundError: There is nothing at ``path``.
         HostError: It cannot be read.
     """
-    try:
-        package = host.packages.open(path)
-    except PackageError as error:
-        return (_failure(STRUCTURE, _BROKEN, error),)
+    package, structure = _opened(host, path)
+    if package is None:
+        return (structure,)
     with package:
-        structure = _sound(package)
         if not isinstance(package, ArchiveReader):
             return (structure, _NO_CRC)
         with reporter.stage("Checking CRCs", package.manifest.total_bytes, "B") as advance:
@@ -110,9 +106,14 @@ def check_quickly(host: Host, path: Path, reporter: Reporter, *, threads: int | 
         return (structure, Finding(check=CRC, outcome=Outcome.PASSED, summary=summary))
 
 
-def _sound(package: PackageReader) -> Finding:
+def _opened(host: Host, path: Path) -> tuple[PackageReader | None, Finding]:
+    """The package, None where it breaks the format, and what opening it found of its structure."""
+    try:
+        package = host.packages.open(path)
+    except PackageError as error:
+        return None, _failure(STRUCTURE, _BROKEN, error)
     summary = f"container and manifest are sound, {len(package.names())} entries"
-    return Finding(check=STRUCTURE, outcome=Outcome.PASSED, summary=summary)
+    return package, Finding(check=STRUCTURE, outcome=Outcome.PASSED, summary=summary)
 
 
 def _check_contents(package: PackageReader) -> list[Finding]:
