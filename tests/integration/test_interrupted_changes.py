@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -148,6 +149,14 @@ class TestRecovery:
         assert (found.ahead, found.size_bytes) == (None, len(old))
 
 
+HOLDER = """
+import fcntl, os, sys
+fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read(1)
+"""
+
+
 class TestLock:
     @pytest.mark.parametrize("write", [write_package, write_directory])
     def test_a_package_that_another_process_does_not_let_go_is_a_conflict(  # type: ignore[no-untyped-def]
@@ -155,12 +164,11 @@ class TestLock:
     ) -> None:
         monkeypatch.setattr(package_lock, "WAIT_S", 0.05)
         path = write(tmp_path / "p")
-        holder = subprocess.Popen(
-            ["flock", path, "-c", "echo held; read"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        with holder:
+        with subprocess.Popen(
+            [sys.executable, "-c", HOLDER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as holder:
             assert holder.stdout is not None
-            holder.stdout.readline()
+            assert holder.stdout.readline() == b"held\n"
 
             with pytest.raises(ConflictError) as refused:
                 update_version(files_host(tmp_path), path, Step.MINOR, None)
