@@ -31,8 +31,12 @@ SIGNING = "model.sig"
 WEIGHTS_FOLDER = "weights/"
 GOLDEN_FOLDER = "assets/golden/"
 
-SchemeName = Literal["none", "int8", "w4", "kept"]
-"""How a tensor is stored: untouched float, dynamic int8, weight-only 4-bit, or quantized already at its source."""
+WeightScheme = Literal["none", "int8", "w8", "w4", "static-int8", "fp16"]
+"""How a weight may be stored: in float; 8 bits, with activations quantized while running; 8 or 4 bits, weights alone;
+8 bits, with the ranges of activations measured beforehand; half precision."""
+
+SchemeName = Literal["none", "int8", "w8", "w4", "static-int8", "fp16", "kept"]
+"""The same, and ``kept``: quantized already at its source."""
 
 SchemeLabel = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
 """A scheme as manifests name it: open, so that a later scheme needs no later format."""
@@ -195,5 +199,5 @@ class ModelCard(Document):
 __all__ = [
     "ARCHITECTURE", "FORMAT_NAME", "FORMAT_VERSION", "GOLDEN_FOLDER", "MANIFEST", "OPTIMIZATION", "QUANTIZATION",
     "WEIGHTS_FOLDER", "DType", "EngineRequirement", "Entry", "GoldenRequest", "HistoryLine", "Layer", "LayerTensor",
-    "Manifest", "ModelCard", "Parent", "SchemeName",
+    "Manifest", "ModelCard", "Parent", "SchemeName", "WeightScheme",
 ]  # fmt: skip

@@ -14,11 +14,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from hyperion.domain.document import Digest, Document, Many
-from hyperion.domain.manifest import SchemeName
+from hyperion.domain.manifest import SchemeName, WeightScheme
 from hyperion.domain.platform import PlatformProfile
 
-QuantizeChoice = Literal["auto", "int8", "w4", "none"]
-"""What a person may ask for; ``auto`` takes int8 where the result agrees with the float model."""
+QuantizeChoice = Literal["auto", "int8", "w8", "w4", "static-int8", "fp16", "none"]
+"""What a person may ask for; ``auto`` searches for the smallest package within the budget."""
 
 AGREEMENT_THRESHOLD = 0.99
 """Share of rows with the same class, or mean cosine where there are no classes, that ``auto`` asks for."""
@@ -160,5 +160,5 @@ def rounded(value: float, digits: int = 4) -> float:
 
 __all__ = [
     "AGREEMENT_THRESHOLD", "GOLDEN_RELATIVE", "STORAGE", "VNNI_FEATURES", "W4_BLOCK", "Agreement", "HostMeasurements",
-    "KeptTensor", "LayerScheme", "Measurements", "QuantizationRecord", "QuantizeChoice", "TargetPlatform", "rounded",
+    "KeptTensor", "LayerScheme", "Measurements", "QuantizationRecord", "QuantizeChoice", "TargetPlatform", "WeightScheme", "rounded",
 ]  # fmt: skip
