@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -142,12 +143,15 @@ def test_a_terminal_that_is_too_narrow_for_a_table_gets_pairs(width: int) -> Non
     assert ("─" in text) is (width == 100)
 
 
-def test_a_full_disk_behind_stdout_is_said() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", ["completion bash", "--version", "--help"])
+def test_a_full_disk_behind_stdout_is_said(command: str, unbuffered: str) -> None:
     script = "from hyperion.cli.main import main; main()"
 
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-c", script, "completion", "bash"],
+            [sys.executable, "-c", script, *command.split()],
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,

@@ -38,7 +38,9 @@ def run(arguments: Sequence[str]) -> int:
             raise SystemExit(128 + signal.SIGTERM) from error
         if signal.SIGINT in _received or failure.is_interrupt(error):
             return _interrupted()
-        return failure.report(error, arguments)
+        code = failure.report(error, arguments)
+        _drop_unwritable()
+        return code
     return answer if isinstance(answer, int) else 0
 
 
@@ -56,6 +58,16 @@ def _abandoned() -> int:
 
     discard_stdout()
     return BROKEN_PIPE
+
+
+def _drop_unwritable() -> None:
+    """What stdout did not take (a full disk behind it) is told by now; the interpreter would try it once more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        from hyperion.cli.endless import discard_stdout
+
+        discard_stdout()
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
