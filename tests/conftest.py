@@ -12,6 +12,10 @@ from hypothesis import settings
 settings.register_profile("hyperion", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("hyperion")
 
+# These change how children behave, and differ between the machines of people and of CI: nobody's tests lean on them.
+for variable in ("PYTHONUNBUFFERED", "SHELL"):
+    os.environ.pop(variable, None)
+
 
 @pytest.fixture(autouse=True)
 def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
