@@ -48,6 +48,9 @@ class FakeFacts:
             disk_free_bytes=100 * 1024 * MIB,
         )
 
+    def platform_name(self) -> str:
+        return self.platform().name
+
     def memory_available_bytes(self) -> int:
         return 8 * 1024 * MIB
 

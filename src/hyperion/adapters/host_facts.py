@@ -35,13 +35,16 @@ class LocalHostFacts:
 
         return PlatformProfile(
             os=sys.platform,
-            architecture=_ARCHITECTURES.get(platform.machine(), platform.machine()),
+            architecture=_architecture(),
             cpu_features=_cpu_features(),
             cores=os.cpu_count(),
             memory_bytes=_memory_limit(psutil.virtual_memory().total),
             disk_free_bytes=psutil.disk_usage(str(_existing(self._state_dir))).free,
             probed_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
+
+    def platform_name(self) -> str:
+        return PlatformProfile(os=sys.platform, architecture=_architecture()).name
 
     def memory_available_bytes(self) -> int:
         import psutil
@@ -103,6 +106,10 @@ class LocalHostFacts:
         except OSError:
             return False
         return True
+
+
+def _architecture() -> str:
+    return _ARCHITECTURES.get(platform.machine(), platform.machine())
 
 
 def _cpu_features() -> tuple[str, ...] | None:

@@ -27,6 +27,9 @@ class HostFacts(Protocol):
     def platform(self) -> PlatformProfile:
         """This host, as a profile (without the engine's operators)."""
 
+    def platform_name(self) -> str:
+        """The profile's name alone, ``linux/amd64``, without asking the machine for the rest."""
+
     def memory_available_bytes(self) -> int:
         """What new processes may take without swapping, by the kernel's estimate."""
 

@@ -17,7 +17,7 @@ def keep_measurements(host: Host, digest: str, found: Measurements) -> str | Non
     """Note what was measured of a package; returns why that failed, for the package itself is whole without."""
     kept = HostMeasurements(
         digest=digest,
-        platform=host.facts.platform().name,
+        platform=host.facts.platform_name(),
         engine_version=host.engine.version(),
         measured_at=host.clock.now(),
         measurements=found,
@@ -43,7 +43,7 @@ def carry_measurements(host: Host, before: Manifest, digest_before: str, digest:
     if QUANTIZATION not in before.entries:  # nothing can have been measured
         return
     with suppress(HostError):
-        found = host.reports.measurements(digest_before, host.facts.platform().name)
+        found = host.reports.measurements(digest_before, host.facts.platform_name())
         if found is not None:
             host.reports.save_measurements(found.model_copy(update={"digest": digest}))
 
@@ -59,7 +59,7 @@ def read_measurements(host: Host, digest: str, record: QuantizationRecord | None
     if record is None or record.requested == "none":
         return Measurements(unavailable="nothing was quantized")
     try:
-        found = host.reports.measurements(digest, host.facts.platform().name)
+        found = host.reports.measurements(digest, host.facts.platform_name())
     except HostError as error:
         return Measurements(unavailable=error.message)
     if found is not None:
