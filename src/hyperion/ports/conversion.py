@@ -45,8 +45,10 @@ class ModelConverters(Protocol):
     """Turns models of other frameworks into model directories."""
 
     def recognise(self, path: Path) -> str | None:
-        """What a path holds where it needs converting (``hugging-face``, ``scikit-learn``, ``torch``); None for a
-        model directory with model.onnx, an extracted package, and everything else that reading it will judge."""
+        """What a path holds where it needs converting: ``hugging-face``, ``scikit-learn`` or ``torch``.
+
+        None for a model directory with model.onnx, an extracted package, and everything else that reading will judge.
+        """
 
     def convert(self, path: Path, options: ConversionOptions, reporter: Reporter) -> AbstractContextManager[Conversion]:
         """Convert; what was made is gone when the context ends.
