@@ -160,6 +160,6 @@ def rounded(value: float, digits: int = 4) -> float:
 
 __all__ = [
     "AGREEMENT_THRESHOLD", "GOLDEN_RELATIVE", "STORAGE", "VNNI_FEATURES", "W4_BLOCK", "Agreement", "HostMeasurements",
-    "KeptTensor", "LayerScheme", "Measurements", "QuantizationRecord", "QuantizeChoice", "TargetPlatform", "WeightScheme",
-    "rounded",
+    "KeptTensor", "LayerScheme", "Measurements", "QuantizationRecord", "QuantizeChoice", "TargetPlatform",
+    "WeightScheme", "rounded",
 ]  # fmt: skip
