@@ -8,10 +8,10 @@ READY := $(VENV)/ready
 ATHERIS := .cache/fuzz/site
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test test-slow lint types imports format bench bench-format crash hostile fuzz docs lock clean
+.PHONY: help setup demo test test-slow lint types imports format bench bench-format bench-quantization onnx-backend crash hostile hostile-models fuzz docs lock clean
 
 help: ## Show the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/' | expand -t 22
 
 setup: $(READY) ## Make the virtual environment with the locked dependencies
 
@@ -33,6 +33,12 @@ crash: $(READY) ## Cut the power 10,000 times, kill 100 processes, fail every wr
 
 hostile: $(READY) ## Every bad package in a fresh process, every truncation and bit flip (10 minutes)
 	$(BIN)/python -m tests.hostile $(HOSTILE_ARGS)
+
+hostile-models: $(READY) ## Hostile models and mutations, packaged and verified: the caller survives all (15 minutes)
+	$(BIN)/python -m tests.hostile.models_run $(HOSTILE_ARGS)
+
+onnx-backend: $(READY) ## ONNX's own 2,000 backend cases: the answers through a package, bit for bit (2 minutes)
+	$(BIN)/python -m tests.onnx_backend
 
 $(ATHERIS):
 	$(BIN)/python -m pip install --quiet --no-deps --target $@ atheris==3.0.0
@@ -59,6 +65,9 @@ bench: $(READY) ## Measure the service against named references; writes its part
 
 bench-format: $(READY) ## Measure the package format against cp, zip, tar, openssl and its peers (20 minutes)
 	$(BIN)/python -m benchmarks.format $(BENCH_ARGS)
+
+bench-quantization: $(READY) ## Measure accuracy, bytes, load, memory and latency of quantized public models
+	$(BIN)/python -m benchmarks.quantization $(BENCH_ARGS)
 
 docs: $(READY) ## Generate docs/reference from the code
 	$(BIN)/python docs/generate.py

@@ -27,7 +27,7 @@ class Figure:
     Attributes:
         title: What was measured.
         unit: Of ``ours`` and ``reference``.
-        ours: Median.
+        ours: Median; None where nothing could be measured, which keeps no limit.
         spread: Smallest and largest of ours.
         against: What the reference is; None where the figure stands alone.
         reference: Median of the reference.
@@ -36,12 +36,12 @@ class Figure:
         key: Its name in the list of figures to reach, such as ``P1``; empty outside that list.
         bar: What the ratio may be at most.
         at_least: Whether the reference was stopped at its time limit: it took at least this long.
-        unavailable: Why there is no reference to compare with.
+        unavailable: Why there is no reference to compare with, or no figure at all.
     """
 
     title: str
     unit: str
-    ours: float
+    ours: float | None
     spread: tuple[float, float]
     against: str | None = None
     reference: float | None = None
@@ -55,17 +55,23 @@ class Figure:
     @property
     def ratio(self) -> float | None:
         """Ours over the reference."""
-        return self.ours / self.reference if self.reference else None
+        return self.ours / self.reference if self.reference and self.ours is not None else None
 
     @property
     def holds(self) -> bool:
         """Whether limit and bar, where there are any, are kept; a bar without a reference is not judged."""
+        if self.ours is None:
+            return False
         in_limit = self.limit is None or self.ours <= self.limit
         return in_limit and (self.bar is None or self.ratio is None or self.ratio <= self.bar)
 
     def line(self) -> str:
         """The row for a terminal."""
-        text = f"{self.title}: {self.ours:.4g} {self.unit} ({self.spread[0]:.4g}-{self.spread[1]:.4g})"
+        if self.ours is None:
+            return f"{self.key} {self.title}: not measured: {self.unavailable}".lstrip()
+        text = f"{self.title}: {self.ours:.4g} {self.unit}".rstrip()
+        if self.spread[0] != self.spread[1]:
+            text += f" ({self.spread[0]:.4g}-{self.spread[1]:.4g})"
         if self.key:
             text = f"{self.key} {text}"
         if self.ratio is not None:

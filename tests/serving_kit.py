@@ -55,6 +55,7 @@ class QuietReporter:
 def make_package(folder: Path, name: str, **model_dir: Any) -> Path:
     """Package a model directory of tests.models (quantize=none) and return the file."""
     from hyperion.adapters.atomic_file import AtomicFiles
+    from hyperion.adapters.model_converters import ChildConverters
     from hyperion.adapters.model_directory import ModelDirectories
     from hyperion.adapters.onnx_graph import OnnxGraphs
     from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
@@ -64,7 +65,7 @@ def make_package(folder: Path, name: str, **model_dir: Any) -> Path:
 
     host: Any = SimpleNamespace(
         files=AtomicFiles(), sources=ModelDirectories(), graphs=OnnxGraphs(), engine=OnnxRuntimeEngine(),
-        packages=LocalPackages(), clock=SystemClock(),
+        packages=LocalPackages(), clock=SystemClock(), converters=ChildConverters(),
     )  # fmt: skip
     directory = write_model_dir(folder / f"{name}-dir", **model_dir)
     output = folder / f"{name}.hyperion"

@@ -15,9 +15,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from os import PathLike
 
     from hyperion.domain.finding import Finding, Outcome, Report
+    from hyperion.domain.loss import Metric
     from hyperion.domain.manifest import Manifest
     from hyperion.domain.scheme import QuantizeChoice
     from hyperion.domain.tensor import TensorSpec
@@ -64,7 +66,7 @@ _MODULES = {
 def package(
     input_dir: str | PathLike[str],
     output: str | PathLike[str],
-    quantize: QuantizeChoice = "auto",
+    quantize: QuantizeChoice | None = None,
     *,
     name: str | None = None,
     version: str | None = None,
@@ -73,13 +75,23 @@ def package(
     license: str | None = None,  # noqa: A002 - the manifest's own word
     parent: str | PathLike[str] | None = None,
     platform: str | None = None,
+    dataset: str | PathLike[str] | None = None,
+    metric: Metric | None = None,
+    max_loss: float | None = None,
+    max_class_loss: float | None = None,
+    seed: int | None = None,
+    task: str | None = None,
+    trust_pickle: bool = False,
+    trusted_types: Sequence[str] = (),
 ) -> PackageSummary:
     """Pack a model directory into one ``.hyperion`` file.
 
     Args:
-        input_dir: Folder with ``model.onnx`` and, where there are some, hyperion.json, config/, assets/, golden/.
+        input_dir: Folder with ``model.onnx`` and, where there are some, hyperion.json, config/, assets/, golden/; or a
+            model of another tool, which is converted in a sandbox (Hugging Face, scikit-learn, PyTorch).
         output: File to write; an existing package is replaced, anything else is not touched.
-        quantize: ``auto``, ``int8``, ``w4`` or ``none``.
+        quantize: ``auto``, ``int8``, ``w8``, ``w4``, ``static-int8``, ``fp16`` or ``none``; by default what
+            config/quantization.json says, else ``auto``.
         name: Metadata given here goes before hyperion.json.
         version: Semantic version.
         author: Who made the model.
@@ -87,6 +99,15 @@ def package(
         license: SPDX identifier.
         parent: The package that this one follows.
         platform: Target such as ``linux/amd64``, or a profile file.
+        dataset: Folder of NPZ or CSV files to calibrate, choose and judge on; it is split into disjoint sets.
+        metric: Of the budget: ``accuracy``, ``f1``, ``top1``, ``cosine`` or ``kl``.
+        max_loss: What quantizing may cost at most; nothing is written where it costs more.
+        max_class_loss: What it may cost any one class in recall.
+        seed: Of the split.
+        task: Of a Hugging Face model: ``embedding``, ``sequence-classification`` or ``token-classification``; by
+            default what its files say.
+        trust_pickle: Whether code in a pickle may run, in the sandbox.
+        trusted_types: Types of a skops file beyond those that skops itself trusts.
 
     Returns:
         Layers with their schemes and sizes, why anything stayed in float, digest, warnings.
@@ -98,11 +119,15 @@ def package(
 
     from hyperion.adapters.silent_reporter import SilentReporter
     from hyperion.bootstrap import open_host
+    from hyperion.ports import ConversionOptions
     from hyperion.usecases.package import PackageOptions, package_model
+    from hyperion.usecases.packaging import BudgetOptions
 
     options = PackageOptions(
         Path(input_dir), Path(output), quantize, name=name, version=version, author=author, description=description,
         license=license, parent=None if parent is None else Path(parent), platform=platform,
+        budget=BudgetOptions(None if dataset is None else Path(dataset), metric, max_loss, max_class_loss, seed),
+        conversion=ConversionOptions(trust_pickle, tuple(trusted_types), task),
     )  # fmt: skip
     return package_model(open_host(), options, SilentReporter())
 
@@ -141,14 +166,20 @@ def load_model(path: str | PathLike[str], threads: int = 1, *, check: bool = Tru
 
     from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
     from hyperion.adapters.package_files import LocalPackages
+    from hyperion.adapters.prepared_graphs import PreparedGraphs
+    from hyperion.adapters.processing import LocalProcessors
     from hyperion.adapters.proof_record import SqliteProofRecord
     from hyperion.adapters.system_clock import SystemClock
     from hyperion.bootstrap import state_dir
     from hyperion.usecases.load import load_model as load
 
-    proofs, clock = SqliteProofRecord(state_dir()), SystemClock()
-    packages, engine = LocalPackages(), OnnxRuntimeEngine()
-    return load(packages, engine, Path(path), threads, proofs=proofs, clock=clock, check=check, full=full)
+    state = state_dir()
+    proofs, clock = SqliteProofRecord(state), SystemClock()
+    packages, processors = LocalPackages(), LocalProcessors()
+    engine = OnnxRuntimeEngine(PreparedGraphs(state, __version__))
+    return load(
+        packages, engine, Path(path), threads, processors=processors, proofs=proofs, clock=clock, check=check, full=full
+    )
 
 
 def verify(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from hyperion.ports import Clock, Engine, Host, PackageStore, ProofRecord
+    from hyperion.domain.confinement import Confinement
+    from hyperion.ports import Clock, Engine, Host, HostImages, PackageStore, Processors, ProofRecord
     from hyperion.serving.supervisor import SupervisorParts
 
 
@@ -32,25 +33,47 @@ def trust_policy(environ: Mapping[str, str] = os.environ) -> Path | None:
     return Path(given).expanduser().absolute() if given else None
 
 
+def image_limit_bytes(environ: Mapping[str, str] = os.environ) -> int:
+    """What all host images may take: ``$HYPERION_IMAGE_LIMIT_MB`` mebibytes, 16 GiB by default.
+
+    Raises:
+        ConfigError: It is no number (code ``config.image_limit``).
+    """
+    from hyperion.errors import ConfigError
+
+    given = environ.get("HYPERION_IMAGE_LIMIT_MB", "16384")
+    if not given.isascii() or not given.isdigit() or len(given) > 12:
+        raise ConfigError(
+            f"HYPERION_IMAGE_LIMIT_MB: expected a whole number of mebibytes, found {given[:40]!r}",
+            code="config.image_limit",
+        )
+    return int(given) * 1024 * 1024
+
+
 def open_host(state: Path | None = None) -> Host:
     """The wired host, on the state folder ``state`` (by default the one of the environment).
 
     Raises:
         HostError: The state folder belongs to another user.
     """
+    from hyperion import __version__
     from hyperion.adapters.atomic_file import AtomicFiles
     from hyperion.adapters.child_sandbox import ChildSandbox
     from hyperion.adapters.control_client import SupervisorClient
     from hyperion.adapters.dataset import LocalDatasets
     from hyperion.adapters.host_facts import LocalHostFacts
+    from hyperion.adapters.host_images import LocalHostImages
     from hyperion.adapters.inference_client import HttpInferenceClient
     from hyperion.adapters.ledger import SqliteLedger
     from hyperion.adapters.local_store import LocalPackageStore
+    from hyperion.adapters.model_converters import ChildConverters
     from hyperion.adapters.model_directory import ModelDirectories
     from hyperion.adapters.onnx_graph import OnnxGraphs
     from hyperion.adapters.onnx_values import OnnxWeights
     from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
     from hyperion.adapters.package_files import LocalPackages
+    from hyperion.adapters.prepared_graphs import PreparedGraphs
+    from hyperion.adapters.processing import LocalProcessors
     from hyperion.adapters.proof_record import SqliteProofRecord
     from hyperion.adapters.report_store import LocalReportStore
     from hyperion.adapters.serving_log import JsonLinesLog
@@ -59,18 +82,21 @@ def open_host(state: Path | None = None) -> Host:
     from hyperion.ports import Host
 
     root = require_own(state_dir() if state is None else state)
-    clock, files = SystemClock(), AtomicFiles()
+    clock, files, proofs = SystemClock(), AtomicFiles(), SqliteProofRecord(root)
+    engine, sandbox = OnnxRuntimeEngine(PreparedGraphs(root, __version__)), ChildSandbox()
     return Host(
         clock=clock,
         files=files,
         sources=ModelDirectories(),
+        converters=ChildConverters(),
         graphs=OnnxGraphs(),
         weights=OnnxWeights(),
-        engine=OnnxRuntimeEngine(),
-        sandbox=ChildSandbox(),
+        engine=engine,
+        sandbox=sandbox,
+        images=LocalHostImages(root, engine, proofs, clock, sandbox, image_limit_bytes()),
         packages=LocalPackages(),
         store=LocalPackageStore(root, files),
-        proofs=SqliteProofRecord(root),
+        proofs=proofs,
         ledger=SqliteLedger(root / "ledger.db", clock),
         reports=LocalReportStore(root, files),
         log=JsonLinesLog(root / "logs"),
@@ -78,6 +104,7 @@ def open_host(state: Path | None = None) -> Host:
         facts=LocalHostFacts(root),
         inference=HttpInferenceClient(),
         datasets=LocalDatasets(),
+        processors=LocalProcessors(),
         state_dir=root,
         trust_policy=trust_policy(),
     )
@@ -101,6 +128,7 @@ def open_supervisor_parts(state: Path | None = None) -> SupervisorParts:
     from hyperion.adapters.ledger import SqliteLedger
     from hyperion.adapters.local_store import LocalPackageStore
     from hyperion.adapters.package_files import LocalPackages
+    from hyperion.adapters.report_store import LocalReportStore
     from hyperion.adapters.state_folder import claim_state
     from hyperion.adapters.system_clock import SystemClock
     from hyperion.adapters.worker_processes import ExecutedWorkers
@@ -119,6 +147,7 @@ def open_supervisor_parts(state: Path | None = None) -> SupervisorParts:
         clock=clock,
         control_path=socket,
         metrics_dir=root / "metrics",
+        reports=LocalReportStore(root, AtomicFiles()),
         version=__version__,
     )
 
@@ -127,19 +156,56 @@ class WorkerParts(NamedTuple):
     """What a worker works with."""
 
     engine: Engine
+    images: HostImages
     store: PackageStore
     proofs: ProofRecord
     clock: Clock
+    processors: Processors
+    confine: Callable[[Path], Confinement]
+    """Confines this process for good; takes the folder of its counters, the one that it may write."""
+
+
+class WorkerFolders(NamedTuple):
+    """What of the state folder a worker needs; it opens nothing else there."""
+
+    read: tuple[Path, ...]
+    """Its package, the proofs that it is whole, its host image and its prepared graph. Never to be written by a worker:
+    a model that took one over could prepare what the next worker loads."""
+    write: tuple[Path, ...]
+    """Its counters; its log is a descriptor that it inherits."""
+
+
+def worker_folders(metrics_dir: Path, state: Path | None = None) -> WorkerFolders:
+    """The files and folders of the state folder that a worker needs, whether they exist yet or not.
+
+    Args:
+        metrics_dir: Its deployment's folder of counters, as its start order names it.
+        state: The state folder, by default the one of the environment.
+    """
+    root = state_dir() if state is None else state
+    names = ("blobs", "signings", "images", "graphs", "proofs.db", "proofs.db-journal")
+    return WorkerFolders(tuple(root / name for name in names), (metrics_dir,))
 
 
 def open_worker_parts(state: Path | None = None) -> WorkerParts:
     """What loads a package; nothing else is imported, for a worker's start is waited for."""
+    from hyperion import __version__
     from hyperion.adapters.atomic_file import AtomicFiles
+    from hyperion.adapters.confinement import confine
+    from hyperion.adapters.host_images import LocalHostImages
     from hyperion.adapters.local_store import LocalPackageStore
     from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
+    from hyperion.adapters.prepared_graphs import PreparedGraphs
+    from hyperion.adapters.processing import LocalProcessors
     from hyperion.adapters.proof_record import SqliteProofRecord
     from hyperion.adapters.system_clock import SystemClock
 
     root = state_dir() if state is None else state
-    store = LocalPackageStore(root, AtomicFiles())
-    return WorkerParts(OnnxRuntimeEngine(), store, SqliteProofRecord(root), SystemClock())
+    engine, proofs, clock = OnnxRuntimeEngine(PreparedGraphs(root, __version__)), SqliteProofRecord(root), SystemClock()
+    images, store = LocalHostImages(root, engine, proofs, clock), LocalPackageStore(root, AtomicFiles())
+
+    def confine_worker(metrics_dir: Path) -> Confinement:
+        folders = worker_folders(metrics_dir, root)
+        return confine(folders.read, folders.write)
+
+    return WorkerParts(engine, images, store, proofs, clock, LocalProcessors(), confine_worker)

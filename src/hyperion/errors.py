@@ -12,6 +12,7 @@
     ├── ConflictError           something else holds it, or it changed meanwhile
     ├── RolloutAbortedError     the candidate failed its proof; the old revision still serves
     ├── RegistryError           the remote registry
+    ├── BudgetError             quantizing would cost more than the stated budget; nothing was written
     ├── EngineError             the inference engine refused or failed
     └── HostError               this machine: disk, permissions, processes, sockets
 
@@ -145,6 +146,10 @@ class RolloutAbortedError(HyperionError):
 
 class RegistryError(HyperionError):
     code = "registry.error"
+
+
+class BudgetError(HyperionError):
+    code = "quantize.budget"
 
 
 class EngineError(HyperionError):

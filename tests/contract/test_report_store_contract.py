@@ -14,6 +14,7 @@ from hyperion.adapters.report_store import LocalReportStore
 from hyperion.domain.digest import digest_of
 from hyperion.domain.finding import Finding, Outcome, Report, Subject
 from hyperion.domain.scheme import Agreement, HostMeasurements, Measurements
+from hyperion.domain.tuning import Curve, CurvePoint, Tuning
 from hyperion.ports import ReportStore
 
 
@@ -85,6 +86,24 @@ def make_measurements(value: float = 0.995, platform: str = "linux/amd64") -> Ho
         digest=digest_of(b""), platform=platform, engine_version="1.23.2", measured_at=START,
         measurements=Measurements(agreement=agreement),
     )  # fmt: skip
+
+
+def make_tuning(run_ms: float = 2.0, platform: str = "linux/amd64") -> Tuning:
+    return Tuning(
+        digest=digest_of(b""), platform=platform, engine_version="1.32.0", measured_at=START,
+        measured_on="golden request '\x1b[31m'", curve=Curve(points=(CurvePoint(batch=1, run_ms=run_ms),)),
+    )  # fmt: skip
+
+
+def test_the_last_tuning_of_a_package_and_platform_is_kept(reports: ReportStore) -> None:
+    first, last, elsewhere = make_tuning(), make_tuning(1.5), make_tuning(platform="linux/arm64")
+
+    for found in (first, last, elsewhere):
+        reports.save_tuning(found)
+
+    assert reports.tuning(digest_of(b""), "linux/amd64") == last
+    assert reports.tuning(digest_of(b""), "linux/arm64") == elsewhere
+    assert reports.tuning(digest_of(b"other"), "linux/amd64") is None
 
 
 def test_a_package_that_was_not_measured_has_no_measurements(reports: ReportStore) -> None:

@@ -12,12 +12,15 @@ from hyperion.adapters.atomic_file import AtomicFiles
 from hyperion.adapters.child_sandbox import ChildSandbox
 from hyperion.adapters.dataset import LocalDatasets
 from hyperion.adapters.host_facts import LocalHostFacts
+from hyperion.adapters.host_images import LocalHostImages
 from hyperion.adapters.local_store import LocalPackageStore
+from hyperion.adapters.model_converters import ChildConverters
 from hyperion.adapters.model_directory import ModelDirectories
 from hyperion.adapters.onnx_graph import OnnxGraphs
 from hyperion.adapters.onnx_values import OnnxWeights
 from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
 from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.processing import LocalProcessors
 from hyperion.adapters.proof_record import SqliteProofRecord
 from hyperion.adapters.report_store import LocalReportStore
 from hyperion.domain.command import (
@@ -133,10 +136,12 @@ def checks_host(folder: Path, **replaced: Any) -> Host:
         clock=clock,
         files=files,
         sources=ModelDirectories(),
+        converters=ChildConverters(state / "tmp"),
         graphs=OnnxGraphs(),
         weights=OnnxWeights(),
         engine=OnnxRuntimeEngine(),
         sandbox=ChildSandbox(state / "tmp"),
+        images=LocalHostImages(state, OnnxRuntimeEngine(), SqliteProofRecord(state), clock, ChildSandbox()),
         packages=LocalPackages(),
         store=LocalPackageStore(state, files),
         proofs=SqliteProofRecord(state),
@@ -147,6 +152,7 @@ def checks_host(folder: Path, **replaced: Any) -> Host:
         facts=StatedFacts(state),
         inference=EngineInference(),
         datasets=LocalDatasets(),
+        processors=LocalProcessors(),
         state_dir=state,
     )
     return replace(host, **replaced)

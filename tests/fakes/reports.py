@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hyperion.domain.finding import Report
 from hyperion.domain.scheme import HostMeasurements
+from hyperion.domain.tuning import Tuning
 
 
 class InMemoryReportStore:
@@ -14,6 +15,7 @@ class InMemoryReportStore:
     def __init__(self) -> None:
         self._reports: dict[str, list[Report]] = {}
         self._measurements: dict[tuple[str, str], HostMeasurements] = {}
+        self._tunings: dict[tuple[str, str], Tuning] = {}
 
     def save(self, deployment: str, report: Report) -> Path:
         kept = self._reports.setdefault(deployment, [])
@@ -31,3 +33,10 @@ class InMemoryReportStore:
 
     def measurements(self, digest: str, platform: str) -> HostMeasurements | None:
         return self._measurements.get((digest, platform))
+
+    def save_tuning(self, found: Tuning) -> Path:
+        self._tunings[found.digest, found.platform] = found
+        return Path("tuning", found.digest, found.platform)
+
+    def tuning(self, digest: str, platform: str) -> Tuning | None:
+        return self._tunings.get((digest, platform))

@@ -13,9 +13,10 @@ import numpy as np
 import psutil
 import pytest
 from tests.fakes.checks_host import checks_host, packaged
-from tests.models import expected, inputs, mlp
+from tests.models import expected, inputs, mlp, write_model_dir
 
 from hyperion.adapters.child_sandbox import ChildSandbox
+from hyperion.adapters.confinement import available
 from hyperion.errors import EngineError, HostError, PackageError
 from hyperion.ports import InferenceJob, SandboxLimits
 
@@ -219,3 +220,29 @@ def test_the_child_sees_nothing_of_the_environment(
 
     assert "PYTHONPATH" in seen
     assert "A_SECRET" not in seen
+
+
+def test_the_child_is_confined_as_far_as_the_kernel_can(sandbox: ChildSandbox, package: Path) -> None:
+    found = sandbox.run(InferenceJob(package)).confinement
+
+    assert found is not None
+    assert [p.name for p in found.missing] == [p.name for p in available().missing]
+
+
+def test_a_model_that_is_in_no_package_runs_from_its_folder(sandbox: ChildSandbox, tmp_path: Path) -> None:
+    model = write_model_dir(tmp_path / "source") / "model.onnx"
+
+    result = sandbox.run(InferenceJob(model, [{"x": inputs(2)}], source=True))
+
+    assert result.errors == (None,)
+    assert result.outputs[0] is not None
+
+
+def test_a_source_that_breaks_the_rules_is_refused_in_the_child(sandbox: ChildSandbox, tmp_path: Path) -> None:
+    model = write_model_dir(tmp_path / "source") / "model.onnx"
+    model.write_bytes(b"no model")
+
+    with pytest.raises(PackageError) as caught:
+        sandbox.run(InferenceJob(model, source=True))
+
+    assert caught.value.code == "model_source.not_onnx"

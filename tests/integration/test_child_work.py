@@ -90,7 +90,7 @@ def test_the_job_is_what_the_sandbox_wrote(package: Path, tmp_path: Path) -> Non
 
 
 def test_a_child_whose_parent_is_another_does_not_begin() -> None:
-    begin = "from hyperion.adapters.child_work import die_with_parent as d; d({})"
+    begin = "from hyperion.adapters.parent_death import die_with_parent as d; d({})"
 
     orphan = subprocess.run([sys.executable, "-c", begin.format(1)], check=False, capture_output=True)
     child = subprocess.run([sys.executable, "-c", begin.format(os.getpid())], check=False, capture_output=True)

@@ -10,12 +10,13 @@ import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from tests.models import expected, inputs, mlp
-from tests.packaging import load, pack, write_model
+from tests.packaging import answers, load, model_of, pack, tensor, weight, write_model
 
-from hyperion.adapters.onnx_skeleton import LARGE_BYTES, skeleton_of
+from hyperion.adapters.onnx_skeleton import IN_FILE, LARGE_BYTES, skeleton_of
 from hyperion.adapters.onnx_source import read_source
+from hyperion.errors import ModelSourceError
 
 LARGE = mlp(hidden=2 * LARGE_BYTES // 128)
 
@@ -28,8 +29,14 @@ def test_the_skeleton_and_its_ranges_are_the_whole_model() -> None:
     assert skeleton is not None
     assert len(skeleton.message) < len(raw) - LARGE_BYTES
     model = onnx.load_from_string(skeleton.message)
-    for position, (offset, size) in skeleton.ranges.items():
-        model.graph.initializer[position].raw_data = raw[offset : offset + size]
+    for left in model.graph.initializer:
+        where = {item.key: item.value for item in left.external_data}
+        if where:
+            assert where["location"] == IN_FILE
+            offset, size = int(where["offset"]), int(where["length"])
+            left.ClearField("external_data")
+            left.ClearField("data_location")
+            left.raw_data = raw[offset : offset + size]
     assert model == LARGE
 
 
@@ -49,7 +56,7 @@ def test_damaged_models_have_a_sound_skeleton_or_none(data: st.DataObject) -> No
 
     skeleton = skeleton_of(memoryview(raw))
 
-    for offset, size in skeleton.ranges.values() if skeleton else ():
+    for offset, size in skeleton.ranges if skeleton else ():
         assert 0 <= offset <= offset + size <= len(raw)
 
 
@@ -76,3 +83,57 @@ def test_weights_read_from_the_file_are_those_of_the_model(tmp_path: Path) -> No
 
     for found, wanted in zip(source.model.graph.initializer, LARGE.graph.initializer, strict=True):
         assert np.array_equal(source.array(found), numpy_helper.to_array(wanted))
+
+
+@pytest.mark.parametrize("as_output", [False, True])
+def test_large_constants_stay_in_the_file_where_they_become_weights(as_output: bool, tmp_path: Path) -> None:
+    held = weight("held", 256, 256)
+    model = model_of(
+        [
+            helper.make_node("Constant", [], ["w"], value=held),
+            helper.make_node("MatMul", ["x", "w"], ["y"]),
+        ],
+        [tensor("x", "n", 256)],
+        [tensor("y", "n", 256), *([tensor("w", 256, 256)] if as_output else [])],
+        [],
+    )
+
+    source = read_source(write_model(tmp_path / "d", model) / "model.onnx")
+
+    assert skeleton_of(memoryview(model.SerializeToString())) is not None
+    found = source.model.graph.node[0].attribute[0].t if as_output else source.model.graph.initializer[0]
+    assert found.HasField("raw_data") == as_output
+    assert np.array_equal(source.array(found), numpy_helper.to_array(held))
+
+
+def test_large_weights_in_branches_stay_in_the_file(tmp_path: Path) -> None:
+    def branch(name: str, seed: int) -> onnx.GraphProto:
+        return helper.make_graph(
+            [helper.make_node("MatMul", ["x", f"{name}.weight"], [f"{name}_y"])], name, [],
+            [tensor(f"{name}_y", "n", 256)], [weight(f"{name}.weight", 256, 256, seed=seed)],
+        )  # fmt: skip
+
+    choice = helper.make_node("If", ["flag"], ["y"], then_branch=branch("then", 1), else_branch=branch("else", 2))
+    model = model_of(
+        [choice], [tensor("x", "n", 256), tensor("flag", kind=TensorProto.BOOL)], [tensor("y", "n", 256)], []
+    )
+    folder = write_model(tmp_path / "d", model)
+    feeds = {"x": np.ones((2, 256), np.float32), "flag": np.array(True)}
+
+    source = read_source(folder / "model.onnx")
+    pack(folder, tmp_path / "m.hyperion", "none")
+
+    assert source.model.ByteSize() < LARGE_BYTES
+    assert np.array_equal(load(tmp_path / "m.hyperion").run(feeds)["y"], answers(model, feeds)["y"])
+
+
+def test_a_file_that_claims_to_have_weights_left_in_itself_is_refused(tmp_path: Path) -> None:
+    model = onnx.ModelProto.FromString(LARGE.SerializeToString())
+    claim = model.graph.initializer.add(name="claim", data_type=TensorProto.FLOAT, dims=[4096])
+    claim.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", IN_FILE), ("offset", "999999999"), ("length", "16384")):
+        claim.external_data.add(key=key, value=value)
+    model.graph.node.add(op_type="Identity", input=["claim"], output=["copy"])
+
+    with pytest.raises(ModelSourceError, match="beyond the end"):
+        read_source(write_model(tmp_path / "d", model) / "model.onnx")

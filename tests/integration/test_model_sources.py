@@ -36,19 +36,54 @@ class TestNoModelDirectory:
 
         assert (error.code, "model.onnx" in (error.hint or "")) == ("model_source.not_found", True)
 
-    def test_a_file(self, tmp_path: Path) -> None:
-        (tmp_path / "model.onnx").write_bytes(b"x")
+    def test_a_single_onnx_file_is_a_model(self, tmp_path: Path) -> None:
+        write_model(tmp_path / "d", mlp()).joinpath("model.onnx").rename(tmp_path / "My Net.onnx")
 
-        assert "a model directory was expected" in refused(tmp_path / "model.onnx").message
+        summary = pack(tmp_path / "My Net.onnx", tmp_path / "m.hyperion", "none")
 
-    def test_a_folder_without_a_model_names_what_was_looked_for(self, tmp_path: Path) -> None:
+        assert summary.name == "my-net"
+        found = load(tmp_path / "m.hyperion").run({"x": inputs()})["probabilities"]
+        assert np.array_equal(found, expected(mlp(), inputs()))
+
+    def test_the_only_onnx_file_of_a_folder_is_its_model_whatever_its_name(self, tmp_path: Path) -> None:
+        folder = write_model(tmp_path / "d", mlp())
+        (folder / "model.onnx").rename(folder / "net.onnx")
+
+        assert pack(folder, tmp_path / "m.hyperion", "none").name == "d"
+
+    def test_a_file_that_is_no_model(self, tmp_path: Path) -> None:
+        (tmp_path / "notes.md").write_bytes(b"x")
+
+        assert "a model directory was expected" in refused(tmp_path / "notes.md").message
+
+    def test_several_models_are_named(self, tmp_path: Path) -> None:
         (tmp_path / "d").mkdir()
-        (tmp_path / "d" / "net.onnx").write_bytes(b"x")
+        for name in ("encoder.onnx", "decoder.onnx"):
+            (tmp_path / "d" / name).write_bytes(b"x")
 
         error = refused(tmp_path / "d")
 
-        assert "looked for model.onnx, found net.onnx" in error.message
-        assert error.hint == "rename net.onnx to model.onnx"
+        assert "decoder.onnx, encoder.onnx" in error.message
+        assert error.hint == f"name one of them, such as --input {tmp_path / 'd' / 'decoder.onnx'}"
+
+    def test_a_model_in_a_folder_below_is_pointed_at(self, tmp_path: Path) -> None:
+        write_model(tmp_path / "d" / "onnx", mlp())
+
+        assert refused(tmp_path / "d").hint == f"name it: --input {tmp_path / 'd' / 'onnx' / 'model.onnx'}"
+
+    def test_an_empty_folder_names_what_was_looked_for(self, tmp_path: Path) -> None:
+        (tmp_path / "d").mkdir()
+
+        error = refused(tmp_path / "d")
+
+        assert "looked for model.onnx, found an empty folder" in error.message
+        assert "a folder with model.onnx" in (error.hint or "")
+
+    def test_a_foreign_model_is_told_what_to_do(self, tmp_path: Path) -> None:
+        (tmp_path / "d").mkdir()
+        (tmp_path / "d" / "model.gguf").write_bytes(b"GGUF")
+
+        assert refused(tmp_path / "d").code == "model_source.foreign"
 
     @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no model", b"\x00" * 100, os.urandom(200), b"{}"])
     def test_a_file_that_is_no_onnx_model(self, content: bytes, tmp_path: Path) -> None:
@@ -238,11 +273,11 @@ class TestFiles:
 
         assert "golden/" in (refused(folder).hint or "")
 
-    def test_the_quantization_record_is_reserved(self, folder: Path) -> None:
+    def test_the_quantization_policy_must_be_one(self, folder: Path) -> None:
         (folder / "config").mkdir()
-        (folder / "config" / "quantization.json").write_text("{}")
+        (folder / "config" / "quantization.json").write_text('{"schemes": "int8"}')
 
-        assert "--quantize" in (refused(folder, ConfigError).hint or "")
+        assert "schemes: unknown key" in refused(folder, ConfigError).message
 
 
 class TestGoldenRequests:

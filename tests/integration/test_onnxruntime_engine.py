@@ -181,7 +181,7 @@ class TestArchitecture:
 
         error = refused(tree, EngineError)
 
-        assert error.code == "engine.load_failed"
+        assert error.code == "model.operator"
         assert "NoSuchOperator" in error.message
 
     def test_another_signature_than_the_manifest_promises_is_refused(self, tree: Path) -> None:

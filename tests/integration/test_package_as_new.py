@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 from tests.fakes.reporter import CollectingReporter
-from tests.models import write_model_dir
+from tests.models import FEATURES, LABELS, write_model_dir
 from tests.packaging import load, pack, packaging_host
 
 from hyperion.adapters.package_files import LocalPackages
@@ -43,7 +43,12 @@ def test_an_edited_asset_makes_a_patch_of_the_old_package(tree: Path, tmp_path: 
 
 
 def test_changed_processing_of_raw_inputs_makes_a_major_version(tree: Path, tmp_path: Path) -> None:
-    (tree / "config" / "processing.json").write_text(json.dumps({"scale": 255}))
+    columns = [{"name": f"pixel{index}", "scale": 255.0} for index in range(FEATURES)]
+    document = {
+        "input": {"kind": "table", "input": "x", "columns": columns},
+        "output": {"kind": "classes", "output": "probabilities", "labels": list(LABELS)},
+    }
+    (tree / "config" / "processing.json").write_text(json.dumps(document))
 
     assert pack(tree, tmp_path / "b.hyperion", as_new=True).version == "2.0.0"
 

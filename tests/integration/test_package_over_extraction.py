@@ -19,7 +19,7 @@ def mixed(tmp_path: Path) -> Path:
     """A model directory with README, config and assets, packaged to ``first.hyperion`` and extracted into itself."""
     folder = write_model_dir(tmp_path / "model")
     (folder / "README.md").write_text("# A model\n")
-    for name in ("config/processing.json", "assets/vocabulary.txt"):
+    for name in ("config/application.json", "assets/vocabulary.txt"):
         (folder / name).parent.mkdir()
         (folder / name).write_text("{}")
     pack(folder, tmp_path / "first.hyperion", "int8")

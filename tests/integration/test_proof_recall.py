@@ -76,7 +76,10 @@ def test_a_deploy_believes_it_unless_it_is_to_read_all(host: Host, broken: Path)
 
 def test_loading_believes_it_unless_it_is_to_read_all(host: Host, broken: Path) -> None:
     def load(*, full: bool) -> object:
-        return load_model(host.packages, host.engine, broken, proofs=host.proofs, clock=host.clock, full=full)
+        return load_model(
+            host.packages, host.engine, broken,
+            processors=host.processors, proofs=host.proofs, clock=host.clock, full=full,
+        )  # fmt: skip
 
     assert load(full=False)
     with pytest.raises(DigestMismatchError):

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from hyperion.domain.tensor import TensorSpec
+from hyperion.format.tensor_json import DATATYPE_OF, parse_tensor
 from hyperion.serving.protocol import InferenceRequest, RequestRefused, ServedModel, parse_infer, render_infer
-from hyperion.serving.tensor_json import DATATYPE_OF, parse_tensor
 
 NUMBERS = [name for name in DATATYPE_OF if name not in ("string", "bfloat16")]
 MODEL = ServedModel(

@@ -1,61 +1,45 @@
-"""How far two models answer alike."""
+"""How far apart two models' answers are."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from hyperion.quantization.agreement import Likeness, are_probabilities, compare_rows
+from hyperion.quantization.agreement import OutputError, are_probabilities, output_error, row_cosines
 
 
-def test_classes_agree_by_their_largest_score() -> None:
-    expected = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]], np.float32)
-    found = np.array([[0.4, 0.6], [0.1, 0.9], [0.0, 1.0]], np.float32)
+def test_the_error_is_relative_to_the_float_outputs() -> None:
+    expected = np.array([[3.0, 0.0], [0.0, 4.0]], np.float32)
 
-    likeness = compare_rows(expected, found, classes=True)
-
-    assert (likeness.rows, likeness.agreed) == (3, 2)
-
-
-def test_cosines_are_averaged_over_rows() -> None:
-    expected = np.array([[1.0, 0.0], [1.0, 0.0]], np.float32)
-    found = np.array([[2.0, 0.0], [0.0, 3.0]], np.float32)
-
-    assert compare_rows(expected, found, classes=False).value == pytest.approx(0.5)
-
-
-def test_rows_of_zeros_agree_only_with_zeros() -> None:
-    zeros, ones = np.zeros((1, 2), np.float32), np.ones((1, 2), np.float32)
-
-    assert compare_rows(zeros, zeros, classes=False).value == 1.0
-    assert compare_rows(zeros, ones, classes=False).value == 0.0
+    assert output_error(expected, expected + np.array([[0.0, 3.0], [4.0, 0.0]])).relative == 1.0
 
 
 def test_rows_that_are_not_finite_in_float_do_not_count() -> None:
     expected = np.array([[np.nan, 1.0], [0.0, 1.0]], np.float32)
 
-    assert compare_rows(expected, expected, classes=True).rows == 1
+    assert output_error(expected, np.array([[5.0, 5.0], [0.0, 1.0]])).relative == 0.0
 
 
-def test_a_quantized_row_that_is_not_finite_agrees_in_nothing() -> None:
-    expected = np.array([[0.0, 1.0]], np.float32)
-    found = np.array([[0.0, np.inf]], np.float32)
-
-    assert compare_rows(expected, found, classes=True).value == 0.0
+def test_a_quantized_row_that_is_not_finite_counts_as_zeros() -> None:
+    assert output_error(np.array([[0.0, 1.0]]), np.array([[0.0, np.inf]])).relative == 1.0
 
 
-def test_another_shape_agrees_in_nothing() -> None:
-    assert compare_rows(np.zeros((2, 2)), np.zeros((2, 3)), classes=False).value == 0.0
+def test_another_shape_is_infinitely_far() -> None:
+    assert output_error(np.ones((2, 2)), np.ones((2, 3))).relative == float("inf")
 
 
 def test_slices_add_up() -> None:
-    total = Likeness(3, 2.0, 1.0, 4.0) + Likeness(1, 1.0, 0.0, 0.0)
-
-    assert (total.value, total.error) == (0.75, 0.5)
+    assert (OutputError(1.0, 4.0) + OutputError(0.0, 0.0)).relative == 0.5
 
 
-def test_nothing_compared_has_no_value_and_no_error() -> None:
-    assert (Likeness().value, Likeness().error) == (0.0, 0.0)
+def test_an_error_without_a_signal_is_infinite_and_nothing_is_no_error() -> None:
+    assert (OutputError(1.0, 0.0).relative, OutputError().relative) == (float("inf"), 0.0)
+
+
+def test_rows_of_zeros_agree_only_with_zeros() -> None:
+    zeros, ones = np.zeros((1, 2)), np.ones((1, 2))
+
+    assert (row_cosines(zeros, zeros)[0], row_cosines(zeros, ones)[0]) == (1.0, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -24,11 +24,15 @@ def manifest(platform: str | None = None) -> Manifest:
     )  # fmt: skip
 
 
+def confinement(*, in_force: bool) -> dict[str, object]:
+    return {"protections": ({"name": "file_access", "in_force": in_force, "detail": "Landlock"},)}
+
+
 def profile(**changed: object) -> PlatformProfile:
     known: dict[str, object] = {
         "os": "linux", "architecture": "amd64", "cpu_features": ("avx2",), "memory_bytes": 10_000,
         "disk_free_bytes": 10_000, "engine_version": "1.30.0", "opsets": {"ai.onnx": 21},
-        "operators": ("ai.onnx::MatMul", "ai.onnx::Add"),
+        "operators": ("ai.onnx::MatMul", "ai.onnx::Add"), "confinement": confinement(in_force=True),
     }  # fmt: skip
     return PlatformProfile.model_validate({**known, **changed})
 
@@ -112,3 +116,8 @@ def test_platform_names_are_read_in_their_usual_spellings(
 @pytest.mark.parametrize("text", ["target_platform", "linux", "a/b/c", "", "linux/amd64+", "../linux/amd64"])
 def test_other_text_is_no_platform_name(text: str) -> None:
     assert parse_platform(text) is None
+
+
+def test_a_machine_that_cannot_confine_models_is_warned_of() -> None:
+    assert outcome("confinement", profile(confinement=confinement(in_force=False))) is Outcome.WARNED
+    assert outcome("confinement", profile(confinement=None)) is Outcome.SKIPPED

@@ -43,6 +43,7 @@ def test_the_table_names_only_classes_of_the_tree() -> None:
         (errors.ConflictError("x"), 6),
         (errors.RolloutAbortedError("x"), 7),
         (errors.RegistryError("x"), 8),
+        (errors.BudgetError("x"), 1),
         (errors.EngineError("x"), 9),
         (errors.HostError("x"), 9),
     ],

@@ -10,6 +10,7 @@ import pytest
 
 from hyperion.domain.metrics import ERROR_CAUSES
 from hyperion.domain.tensor import TensorSpec
+from hyperion.format.tensor_json import DATATYPES, TensorJsonError, parse_tensor
 from hyperion.serving.protocol import (
     STATUS_OF_CAUSE,
     InferenceRequest,
@@ -20,7 +21,6 @@ from hyperion.serving.protocol import (
     render_model,
     request_id,
 )
-from hyperion.serving.tensor_json import DATATYPES, TensorJsonError, parse_tensor
 
 MODEL = ServedModel(
     "shop", "1.2.0", 7,

@@ -10,7 +10,7 @@ import sys
 import hyperion.serving.supervisor
 import hyperion.bootstrap
 from hyperion.adapters import control_client, host_facts, ledger, local_store, package_files, worker_processes
-print(sorted({"numpy", "onnx", "onnxruntime", "uvicorn", "httpx", "sklearn"} & set(sys.modules)))
+print(sorted({"numpy", "onnx", "onnxruntime", "uvicorn", "httpx", "sklearn", "tokenizers"} & set(sys.modules)))
 """
 
 

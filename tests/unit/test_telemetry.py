@@ -48,6 +48,18 @@ def test_counts_are_read_by_others(tmp_path: Path) -> None:
     slot.close()
 
 
+def test_how_many_requests_shared_a_run_is_a_histogram_over_all_workers(tmp_path: Path) -> None:
+    for worker, batches in (("r1-w0", (1, 3, 8)), ("r1-w1", (8, 100))):
+        slot = Slot(tmp_path, worker, LABELS)
+        for requests in batches:
+            slot.batched(requests)
+        slot.close()
+    sizes = {bound: value(tmp_path, "hyperion_batch_size_bucket", le=bound) for bound in ("1", "2", "4", "8", "+Inf")}
+    assert sizes == {"1": 1, "2": 1, "4": 2, "8": 4, "+Inf": 5}
+    assert value(tmp_path, "hyperion_batch_size_sum") == 120
+    assert value(tmp_path, "hyperion_batch_size_count") == 5
+
+
 def test_a_respawned_worker_goes_on_counting_where_its_predecessor_ended(tmp_path: Path) -> None:
     for _ in range(3):
         slot = Slot(tmp_path, "r1-w0", LABELS)

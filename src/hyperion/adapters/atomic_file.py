@@ -25,6 +25,7 @@ _BUFFER_BYTES = 64 * 1024
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
 _NAME_CHARACTERS = 60
+_PRIVATE = 0o700
 
 
 class AtomicFiles:
@@ -65,6 +66,18 @@ class AtomicFiles:
         with translated(path):
             path.mkdir()
             sync_folder(path.parent)
+
+    @contextlib.contextmanager
+    def scratch(self, path: Path) -> Iterator[Path]:
+        """A private folder beside ``path`` for as long as it is being made; see ports.Files."""
+        with translated(path):
+            sweep(path)
+            folder, descriptor = _create(path, folder=True, mode=_PRIVATE)
+        try:
+            yield folder.resolve()
+        finally:
+            _remove(folder)
+            os.close(descriptor)
 
     @contextlib.contextmanager
     def staging(self, path: Path, *, replace: bool = False, keep_as: Path | None = None) -> Iterator[Path]:
@@ -172,12 +185,12 @@ def _prefix(path: Path) -> str:
     return f".{path.name[:_NAME_CHARACTERS]}.tmp-"
 
 
-def _create(path: Path, *, folder: bool) -> tuple[Path, int]:
+def _create(path: Path, *, folder: bool, mode: int = 0o777) -> tuple[Path, int]:
     """A fresh, locked temporary beside ``path`` and its descriptor."""
     while True:
         temporary = path.parent / (_prefix(path) + secrets.token_hex(8))
         if folder:
-            temporary.mkdir()
+            temporary.mkdir(mode)
             descriptor = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         else:
             descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)

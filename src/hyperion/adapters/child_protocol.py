@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from hyperion.domain.confinement import Confinement
 from hyperion.domain.document import Document, JsonValue
+from hyperion.domain.tuning import Curve
 
 JOB = "job.json"
 REPORT = "report.json"
 STAGE = "stage"
 """Holds what the child is doing, in words, so that a crash can be told apart."""
 OUTPUT_TEXT = "child.log"
+IMAGE = "image"
+"""The folder in which a host image is made."""
 STARTING, LOADING = "started", "loaded the model"
 
 
@@ -36,6 +40,13 @@ class JobDocument(Document):
     keep_outputs: bool
     kept: tuple[str, ...] | None
     unload: bool
+    source: bool = False
+    image: bool = False
+    """Whether to make a host image and nothing else."""
+    curve: bool = False
+    """Whether to measure how batches pay."""
+    trial_threads: tuple[int, ...] = ()
+    file_size_bytes: int | None = None
     address_space_bytes: int | None
     cpu_s: int
 
@@ -60,3 +71,5 @@ class ReportDocument(Document):
     major_faults: int | None = None
     counters: dict[str, int | None] = {}
     counters_unavailable: str | None = None
+    confinement: Confinement | None = None
+    curve: Curve | None = None

@@ -18,6 +18,7 @@ from urllib.parse import quote
 from pydantic import ValidationError
 
 from hyperion.adapters.child_protocol import (
+    IMAGE,
     JOB,
     LOADING,
     OUTPUT_TEXT,
@@ -29,6 +30,7 @@ from hyperion.adapters.child_protocol import (
     answer_file,
     request_file,
 )
+from hyperion.adapters.onnx_validator import DENIED
 from hyperion.adapters.state_folder import make_private
 from hyperion.adapters.tensor_file import load_tensors, save_tensors
 from hyperion.errors import EngineError, HostError, error_from
@@ -42,7 +44,7 @@ _PREFIX = "hyperion-job-"
 
 
 class ChildSandbox:
-    """Implements ports.Sandbox: one exec'd child per job, in its own session, with a minimal environment.
+    """Implements ports.Sandbox: one exec'd, confined child per job, in its own session, with a minimal environment.
 
     Job and arrays pass through a private folder (0700) that is removed afterwards, whatever happens.
     """
@@ -53,7 +55,7 @@ class ChildSandbox:
 
     def run(self, job: InferenceJob, limits: SandboxLimits = DEFAULT_LIMITS) -> InferenceResult:
         """See ports.Sandbox.run."""
-        with self._private_folder() as folder:
+        with self._private_folder(self._folder if job.image is None else job.image.parent) as folder:
             try:
                 _write_job(folder, job, limits)
                 process = _start(folder)
@@ -73,17 +75,19 @@ class ChildSandbox:
             finally:
                 _end(process)
             report = _read_report(folder, job, code)
+            if job.image is not None:
+                _keep_image(folder, job.image)
             return _result(folder, report)
 
     @contextmanager
-    def _private_folder(self) -> Iterator[Path]:
+    def _private_folder(self, place: Path) -> Iterator[Path]:
         try:
-            make_private(self._folder)
-            _sweep(self._folder)
-            folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=self._folder))
+            make_private(place)
+            _sweep(place)
+            folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=place))
         except OSError as error:
             raise HostError(
-                f"cannot make a folder for a child process in {self._folder}: {error.strerror}",
+                f"cannot make a folder for a child process in {place}: {error.strerror}",
                 hint="check the space and the permissions there",
             ) from error
         try:
@@ -130,7 +134,9 @@ def _write_job(folder: Path, job: InferenceJob, limits: SandboxLimits) -> None:
     document = JobDocument(
         parent=os.getpid(), package=quote(os.fsencode(job.package.absolute())), requests=count, repeats=job.repeats,
         warmup=job.warmup, threads=job.threads, keep_outputs=job.keep_outputs,
-        kept=None if job.kept is None else tuple(sorted(job.kept)), unload=job.unload,
+        kept=None if job.kept is None else tuple(sorted(job.kept)), unload=job.unload, image=job.image is not None,
+        source=job.source,
+        curve=job.curve, trial_threads=job.trial_threads, file_size_bytes=limits.file_size_bytes,
         address_space_bytes=limits.address_space_bytes, cpu_s=math.ceil(limits.timeout_s * job.threads) + 1,
     )  # fmt: skip
     (folder / JOB).write_bytes(document.model_dump_json().encode())
@@ -153,9 +159,12 @@ def _environment(folder: Path) -> Mapping[str, str]:
         "PATH": os.defpath,
         "PYTHONPATH": os.pathsep.join(importable),
         "PYTHONDONTWRITEBYTECODE": "1",
+        "OPENBLAS_NUM_THREADS": "1",  # threads that numpy starts at its import would not be confined
+        "ORT_DISABLE_TELEMETRY": "1",
         "LC_ALL": "C.UTF-8",
         "HOME": str(folder),
         "TMPDIR": str(folder),
+        DENIED: os.environ.get(DENIED, ""),
     }
 
 
@@ -193,6 +202,14 @@ def _read_report(folder: Path, job: InferenceJob, code: int) -> ReportDocument:
     return report
 
 
+def _keep_image(folder: Path, place: Path) -> None:
+    """Take the image out of the job's folder, which lies on the same file system."""
+    try:
+        (folder / IMAGE).replace(place)
+    except OSError as error:
+        raise HostError(f"the host image {place} cannot be kept: {error.strerror}", code="host.io") from error
+
+
 def _crash(folder: Path, job: InferenceJob, ending: _Ending) -> EngineError:
     stage = _stage(folder)
     said = (folder / OUTPUT_TEXT).read_bytes()[-OUTPUT_TEXT_LIMIT:].decode(errors="replace").strip()
@@ -202,7 +219,7 @@ def _crash(folder: Path, job: InferenceJob, ending: _Ending) -> EngineError:
         hint=ending.hint(),
         code="engine.crashed",
         actual=ending.words(),
-        entry="architecture.json" if stage in (STARTING, LOADING) else None,
+        entry="architecture.json" if stage in (STARTING, LOADING) and not job.source else None,
     )
 
 
@@ -219,5 +236,5 @@ def _result(folder: Path, report: ReportDocument) -> InferenceResult:
         outputs=tuple(outputs), errors=report.errors, latencies_ms=report.latencies_ms, load_ms=report.load_ms,
         cpu_s=report.cpu_s, wall_s=report.wall_s, memory=memory, read_bytes=report.read_bytes,
         major_faults=report.major_faults, counters=report.counters,
-        counters_unavailable=report.counters_unavailable,
+        counters_unavailable=report.counters_unavailable, curve=report.curve, confinement=report.confinement,
     )  # fmt: skip

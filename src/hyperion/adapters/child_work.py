@@ -6,8 +6,8 @@ import ctypes
 import gc
 import os
 import resource
-import signal
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
@@ -22,22 +22,20 @@ from hyperion.adapters.child_protocol import (
     answer_file,
     request_file,
 )
+from hyperion.adapters.confinement import ResourceLimits, confine
+from hyperion.adapters.curve_measuring import measure_curve
 from hyperion.adapters.document_bytes import document_bytes
 from hyperion.adapters.hardware_counters import HardwareCounters
+from hyperion.adapters.image_building import build_image
+from hyperion.adapters.onnxruntime_engine import load_source
 from hyperion.adapters.process_usage import peak_resident_bytes, resident_bytes, storage_read_bytes
 from hyperion.adapters.tensor_file import load_tensors, save_tensors
+from hyperion.domain.confinement import Confinement
 from hyperion.domain.document import JsonValue
+from hyperion.domain.tuning import Curve
 from hyperion.errors import EngineError, HyperionError
+from hyperion.format.package import PackageReader
 from hyperion.ports import Array, Engine, PackageOpener, Session, SessionOptions, Tensors
-
-_PR_SET_PDEATHSIG = 1
-
-
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when its parent ends, so that a killed command leaves no child behind."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        raise SystemExit("the parent ended before this child began")
 
 
 def load_job(folder: Path) -> JobDocument:
@@ -45,10 +43,27 @@ def load_job(folder: Path) -> JobDocument:
     return JobDocument.model_validate_json((folder / JOB).read_bytes())
 
 
-def perform(folder: Path, job: JobDocument, engine: Engine, packages: PackageOpener) -> None:
-    """Do ``job`` and write the report into ``folder``, in one step, as the last thing."""
+def perform(
+    folder: Path,
+    job: JobDocument,
+    engine: Engine,
+    packages: PackageOpener,
+    counters: HardwareCounters | None = None,
+    confinement: Confinement | None = None,
+) -> None:
+    """Do ``job`` and write the report into ``folder``, in one step, as the last thing.
+
+    Args:
+        folder: The job's.
+        job: What to do.
+        engine: Loads the package.
+        packages: Opens it.
+        counters: Opened before the process was confined, which may not do so any more; None opens them.
+        confinement: What holds this process back; told in the report.
+    """
     try:
-        report = _Work(folder, job, engine, packages).do()
+        report = _Work(folder, job, engine, packages, counters).do()
+        report = report.model_copy(update={"confinement": confinement})
     except HyperionError as error:
         report = ReportDocument(error=type(error).__name__, details=_plain(error))
     except MemoryError:
@@ -61,12 +76,13 @@ def perform(folder: Path, job: JobDocument, engine: Engine, packages: PackageOpe
     temporary.replace(folder / REPORT)
 
 
-def apply_limits(job: JobDocument) -> None:
-    """Limit this process before it touches the package; hard limits, so that nothing can raise them again."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (job.cpu_s, job.cpu_s + 1))
-    if job.address_space_bytes is not None:
-        resource.setrlimit(resource.RLIMIT_AS, (job.address_space_bytes, job.address_space_bytes))
+def confine_child(folder: Path, job: JobDocument) -> Confinement:
+    """Confine this process before it touches the package: it reads that and writes into ``folder``, and no more."""
+    limits = ResourceLimits(
+        address_space_bytes=job.address_space_bytes, cpu_s=job.cpu_s, file_bytes=job.file_size_bytes
+    )
+    path = _path(job)
+    return confine([path.parent if job.source else path], [folder], limits=limits)
 
 
 @dataclass
@@ -75,6 +91,7 @@ class _Work:
     job: JobDocument
     engine: Engine
     packages: PackageOpener
+    counters: HardwareCounters | None = None
     errors: list[str | None] = field(default_factory=list)
     latencies_ms: list[float] = field(default_factory=list)
     cpu_s: float = 0.0
@@ -88,35 +105,55 @@ class _Work:
             PackageError: The package breaks the format.
         """
         gc.collect()
+        sample = load_tensors(self.folder / request_file(0)) if self.job.curve and self.job.requests else None
         self._say(LOADING)
         before, read_before, faults_before = resident_bytes(), storage_read_bytes(), _major_faults()
         started = time.perf_counter()
-        with self.packages.open(_path(self.job)) as package:
+        with self._package() as package:
+            if self.job.image and package is not None:
+                return build_image(self.folder, self.job, self.engine, package)
+            options = SessionOptions(threads=self.job.threads)
             try:
-                session = self.engine.load(package, SessionOptions(threads=self.job.threads))
+                session = self._session(package, options)
             except EngineError as error:
                 raise EngineError(
                     error.message, hint=error.hint, code="engine.load_failed", entry=error.entry
                 ) from error
             load_ms = 1000 * (time.perf_counter() - started)
             after_load = resident_bytes()
-            counters = HardwareCounters()
+            counters = self.counters or HardwareCounters()
             self._warm_up(session)
             for index in range(self.job.requests):
                 self._run(session, index, counters)
             counts = counters.read()
             counters.close()
-            steady = resident_bytes()
+            steady, peak = resident_bytes(), peak_resident_bytes()
+            curve = None
+            if package is not None and sample is not None and not self.errors[0]:
+                curve = self._curve(package, session, sample)
             del session
         read_after = storage_read_bytes()
         return ReportDocument(
             errors=tuple(self.errors), latencies_ms=tuple(self.latencies_ms), load_ms=load_ms, cpu_s=self.cpu_s,
             wall_s=self.wall_s, before_load=before, after_load=after_load, steady=steady,
-            peak=max(peak_resident_bytes(), steady, after_load),  # the kernel updates its mark a little late
+            peak=max(peak, steady, after_load),  # the kernel updates its mark a little late
             after_unload=_resident_after_unload() if self.job.unload else None,
             read_bytes=None if read_before is None or read_after is None else read_after - read_before,
             major_faults=_major_faults() - faults_before, counters=counts, counters_unavailable=counters.unavailable,
+            curve=curve,
         )  # fmt: skip
+
+    def _session(self, package: PackageReader | None, options: SessionOptions) -> Session:
+        return load_source(_path(self.job), options) if package is None else self.engine.load(package, options)
+
+    def _package(self) -> AbstractContextManager[PackageReader | None]:
+        """The package; None where the job is about a model that is in none."""
+        return nullcontext() if self.job.source else self.packages.open(_path(self.job))
+
+    def _curve(self, package: PackageReader, session: Session, sample: Tensors) -> Curve:
+        self._say("measured threads and batches")
+        job = self.job
+        return measure_curve(self.engine, package, session, sample, job.threads, job.trial_threads)
 
     def _warm_up(self, session: Session) -> None:
         if self.job.requests and self.job.warmup:

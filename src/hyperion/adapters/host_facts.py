@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from hyperion.adapters.confinement import available
 from hyperion.adapters.hardware_counters import COUNTERS, HardwareCounters, threads_of
 from hyperion.adapters.process_usage import usage_of
 from hyperion.domain.platform import PlatformProfile
@@ -36,10 +37,11 @@ class LocalHostFacts:
         return PlatformProfile(
             os=sys.platform,
             architecture=_architecture(),
-            cpu_features=_cpu_features(),
+            cpu_features=cpu_features(),
             cores=os.cpu_count(),
             memory_bytes=_memory_limit(psutil.virtual_memory().total),
             disk_free_bytes=psutil.disk_usage(str(_existing(self._state_dir))).free,
+            confinement=available(),
             probed_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
@@ -112,7 +114,7 @@ def _architecture() -> str:
     return _ARCHITECTURES.get(platform.machine(), platform.machine())
 
 
-def _cpu_features() -> tuple[str, ...] | None:
+def cpu_features() -> tuple[str, ...] | None:
     """Flags that the kernel lists for the first processor (x86: ``flags``, arm: ``Features``)."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()

@@ -1,15 +1,19 @@
-"""Reading a model directory: model.onnx, hyperion.json, config/, assets/, golden/, README and LICENSE."""
+"""Reading a model directory: the model, hyperion.json, config/, assets/, golden/, README and LICENSE."""
 
 from __future__ import annotations
 
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+from hyperion.adapters.foreign_model import refuse_foreign
 from hyperion.adapters.golden_source import read_golden_requests
 from hyperion.adapters.onnx_parts import refuse_pointer
-from hyperion.domain.manifest import GOLDEN_FOLDER, MANIFEST, MODEL_FILE, QUANTIZATION, ModelCard
+from hyperion.domain.manifest import BUDGET_FOLDER, GOLDEN_FOLDER, MANIFEST, MODEL_FILE, QUANTIZATION, ModelCard
+from hyperion.domain.quantization_policy import QuantizationPolicy, policy_of
+from hyperion.domain.scheme import QuantizationRecord
 from hyperion.domain.tensor import Signature
 from hyperion.errors import ConfigError, HostError, ModelSourceError, NotFoundError, Problem
 from hyperion.format.content import HEAD_BYTES, executable_kind
@@ -18,7 +22,8 @@ from hyperion.format.strict_json import parse_document, parse_json
 from hyperion.ports import GoldenSource, ModelSource, SourceFile
 
 CARD = "hyperion.json"
-_ADDED_BY_EXTRACTION = (QUANTIZATION, GOLDEN_FOLDER)
+_ONNX = ".onnx"
+_ADDED_BY_EXTRACTION = (QUANTIZATION, GOLDEN_FOLDER, BUDGET_FOLDER)
 """What packaging writes itself, so that no source of it is lost where a package was extracted beside the model."""
 _DOCUMENTS = ("readme", "license", "licence", "notice")
 _DOCUMENT_SUFFIXES = ("", ".md", ".rst", ".txt")
@@ -30,29 +35,27 @@ _LOOKED_FOR = (
 class ModelDirectories:
     """Implements ports.ModelSources."""
 
-    def read(self, path: Path) -> ModelSource:
+    def read(self, path: Path, converted: Path | None = None) -> ModelSource:
         """Look over a model directory; see ports.ModelSources."""
-        model = _find_model(path)
+        model = _find_model(path) if converted is None else converted / MODEL_FILE
+        folders = [folder for folder in (path, converted) if folder is not None and folder.is_dir()]
         left_out: list[str] = []
         problems: list[ConfigError] = []
         card = ModelCard()
-        try:
-            card = _read_card(path)
-        except ConfigError as error:
-            problems.append(error)
-        made = _ADDED_BY_EXTRACTION if (path / MANIFEST).is_file() else ()
-        files = [*_documents(path), *_assets(path, made, left_out)]
-        for file in _configs(path, made, left_out):
+        files: list[SourceFile] = []
+        for folder in folders:
             try:
-                parse_json(_read(file.path), str(file.path))
-                files.append(file)
+                card = _under(card, _read_card(folder))
             except ConfigError as error:
                 problems.append(error)
+            known = {file.entry.casefold() for file in files} if folder == converted else set()
+            files += [file for file in _files(folder, left_out, problems) if file.entry.casefold() not in known]
+        policy = _read_policy(path, problems)
         _raise_all(problems)
         files = _without_twins(files)
         for file in files:
             _check_content(file)
-        return ModelSource(path, model, card, tuple(files), tuple(left_out))
+        return ModelSource(path, model, card, tuple(files), tuple(left_out), policy)
 
     def read_golden(self, source: ModelSource, signature: Signature) -> tuple[GoldenSource, ...]:
         """Its golden requests; see ports.ModelSources."""
@@ -61,25 +64,43 @@ class ModelDirectories:
 
 
 def _find_model(path: Path) -> Path:
+    """model.onnx, or the only ONNX file under another name, or the file itself."""
     if not path.exists():
         raise NotFoundError(
             f"{path}: there is no such folder", hint=f"name {_LOOKED_FOR}", code="model_source.not_found"
         )
-    if not path.is_dir():
-        raise ModelSourceError(f"{path}: is a file; a model directory was expected: {_LOOKED_FOR}")
+    if path.is_file() and path.suffix == _ONNX:
+        return path
     model = path / MODEL_FILE
-    if model.is_file():
+    if path.is_dir() and model.is_file():
         return model
     if model.is_dir():
         raise ModelSourceError(
             f"{model}: is a folder; expected an ONNX file of that name", code="model_source.no_model"
         )
-    others = sorted(item.name for item in path.iterdir() if item.suffix in (".onnx", ".pt", ".pth", ".gguf", ".h5"))
-    raise ModelSourceError(
-        f"{path}: is no model directory: looked for {MODEL_FILE}, found {', '.join(others[:5]) or 'no model file'}",
-        hint=f"rename {others[0]} to {MODEL_FILE}" if others and others[0].endswith(".onnx") else f"name {_LOOKED_FOR}",
-        code="model_source.no_model",
-    )
+    others = sorted(item for item in path.iterdir() if item.suffix == _ONNX) if path.is_dir() else []
+    if len(others) == 1:
+        return others[0]
+    if not others:
+        refuse_foreign(path)
+    raise _no_model(path, others)
+
+
+def _no_model(path: Path, models: list[Path]) -> ModelSourceError:
+    """Why there is no telling which model is meant."""
+    below = path / "onnx" / MODEL_FILE
+    if not path.is_dir():
+        what, hint = f"is no model that is known; a model directory was expected: {_LOOKED_FOR}", None
+    elif models:
+        what = f"holds several models, {', '.join(item.name for item in models[:5])}, and none is called {MODEL_FILE}"
+        hint = f"name one of them, such as --input {models[0]}"
+    elif below.is_file():
+        what, hint = f"is no model directory: looked for {MODEL_FILE}, found it in onnx/", f"name it: --input {below}"
+    else:
+        found = sorted(item.name for item in path.iterdir())
+        held = ", ".join(found[:5]) + (", …" if len(found) > 5 else "") if found else "an empty folder"
+        what, hint = f"is no model directory: looked for {MODEL_FILE}, found {held}", f"name {_LOOKED_FOR}"
+    return ModelSourceError(f"{path}: {what}", hint=hint, code="model_source.no_model")
 
 
 def _read_card(path: Path) -> ModelCard:
@@ -87,6 +108,41 @@ def _read_card(path: Path) -> ModelCard:
     if card.is_dir():
         raise ConfigError(f"{card}: is a folder; expected a JSON file", problems=[Problem("", "is a folder")])
     return parse_document(ModelCard, _read(card), str(card)) if card.exists() else ModelCard()
+
+
+def _read_policy(path: Path, problems: list[ConfigError]) -> QuantizationPolicy | None:
+    """config/quantization.json as a person wrote it, or the policy of a package that was extracted here."""
+    place = path / QUANTIZATION
+    if not place.is_file():
+        return None
+    raw = _read(place)
+    try:
+        return parse_document(QuantizationPolicy, raw, str(place))
+    except ConfigError as error:
+        if (path / MANIFEST).is_file():
+            with suppress(ConfigError):
+                return policy_of(parse_document(QuantizationRecord, raw, str(place)))
+        problems.append(error)
+        return None
+
+
+def _under(first: ModelCard, second: ModelCard) -> ModelCard:
+    """The first card, and what only the second one says."""
+    given = {**second.model_dump(exclude_unset=True), **first.model_dump(exclude_unset=True)}
+    return ModelCard.model_validate({**given, "annotations": {**second.annotations, **first.annotations}})
+
+
+def _files(path: Path, left_out: list[str], problems: list[ConfigError]) -> Iterator[SourceFile]:
+    """Documents, assets and configuration files of a folder; faults of the latter are added to ``problems``."""
+    made = _ADDED_BY_EXTRACTION if (path / MANIFEST).is_file() else ()
+    yield from _documents(path)
+    yield from _assets(path, made, left_out)
+    for file in _configs(path, made, left_out):
+        try:
+            parse_json(_read(file.path), str(file.path))
+            yield file
+        except ConfigError as error:
+            problems.append(error)
 
 
 def _raise_all(errors: list[ConfigError]) -> None:
@@ -131,13 +187,8 @@ def _configs(path: Path, made: tuple[str, ...], left_out: list[str]) -> Iterator
         if item.suffix != ".json":
             left_out.append(f"{entry}: only .json files are taken from config/")
             continue
-        if entry in made:
+        if entry in made or entry == QUANTIZATION:  # the policy is read for itself; packaging writes what came of it
             continue
-        if entry == QUANTIZATION:
-            raise ConfigError(
-                f"{item}: is written by packaging itself", problems=[Problem("", "this name is reserved")],
-                hint="remove it, and choose the scheme with --quantize",
-            )  # fmt: skip
         yield _plain_file(item, entry)
 
 
@@ -160,9 +211,9 @@ def _assets(path: Path, made: tuple[str, ...], left_out: list[str]) -> Iterator[
                 left_out.append(f"{entry}: hidden")
             elif entry.startswith(made):
                 continue
-            elif entry.startswith(GOLDEN_FOLDER):
+            elif entry.startswith((GOLDEN_FOLDER, BUDGET_FOLDER)):
                 raise ModelSourceError(
-                    f"{item}: {GOLDEN_FOLDER} is written by packaging itself",
+                    f"{item}: {GOLDEN_FOLDER} and {BUDGET_FOLDER} are written by packaging itself",
                     hint="put golden requests (NPZ or JSON) into golden/",
                 )
             else:

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hyperion.adapters.onnx_samples import Samples, collect_samples, rows_of
+from hyperion.adapters.onnx_forms import Form
+from hyperion.adapters.onnx_golden import judged_by
+from hyperion.adapters.onnx_rows import EvaluationRows
 from hyperion.adapters.onnx_source import SourceModel
 from hyperion.adapters.onnxruntime_session import make_session, run_interruptibly
-from hyperion.domain.scheme import Agreement, rounded
+from hyperion.adapters.prepacking import passing_options
+from hyperion.domain.loss import BY_LABELS, LossBudget, MeasuredLoss
 from hyperion.domain.tensor import Signature, TensorSpec
-from hyperion.ports import GoldenSource, SessionOptions
-from hyperion.quantization.agreement import Likeness, are_probabilities, compare_rows
-from hyperion.quantization.recognition import scores_classes
+from hyperion.ports import Array, Batch, Dataset, GoldenSource, Tensors
+from hyperion.quantization.agreement import OutputError, output_error
 from hyperion.verification.golden import Golden, compare, is_finite
+from hyperion.verification.loss import LossMeter, Reference
 
 if TYPE_CHECKING:
     from onnx import ModelProto
     from onnxruntime import InferenceSession
+
+SLICE_ROWS = 16
+"""Rows of one call: thousands at once took gigabytes (INPUTS.md, trap 13)."""
+SENSITIVITY_ROWS = 128
+"""Rows that tell what one weight does to the output: an error of many values needs fewer than a share of rows."""
+HELD_BYTES = 64 * 1024**2
+"""Answers of the float model up to this size are kept; beyond, it is run again beside every form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,103 +38,169 @@ class Measured:
     """One form of a model against the float one.
 
     Attributes:
-        agreement: None where nothing could be compared.
-        error: Relative error of the compared output.
+        loss: None where nothing could be compared.
+        error: Of the compared floating-point output, relative to its norm.
+        latency_ms: Mean of a row.
         unmet: What differs in golden requests that the float model meets, by name.
     """
 
-    agreement: Agreement | None
+    loss: MeasuredLoss | None
     error: float
+    latency_ms: float
     unmet: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What the float model says to a batch: what the metric asks for, and the rows of the compared output."""
+
+    reference: Reference
+    output: Array | None
+
+
 class FormMeasure:
-    """Compares forms of one model on the same inputs.
+    """Compares forms of one model on the same rows.
 
     Attributes:
-        samples: These inputs, with the float model's answers.
-        finite_outputs: Outputs that hold no NaN or infinity in any of these answers.
+        rows: These rows.
+        budget: What decides: the stated one, or the agreement that is asked for where none was stated.
     """
 
-    def __init__(self, source: SourceModel, signature: Signature, golden: Sequence[GoldenSource], path: str) -> None:
-        self._folder = source.folder
+    def __init__(
+        self,
+        source: SourceModel,
+        signature: Signature,
+        golden: Sequence[GoldenSource],
+        rows: EvaluationRows,
+        budget: LossBudget,
+        seed: int,
+        path: str,
+    ) -> None:
+        self.rows = rows
+        self.budget = budget
         self._signature = signature
         self._path = path
+        self._seed = seed
         self._names = [spec.name for spec in signature.outputs]
-        session = self._session(source.model)
-        self.samples: Samples = collect_samples(
-            source.model, signature, golden, lambda feeds: run_interruptibly(session, self._names, feeds, path)
-        )
-        self.finite_outputs = tuple(
-            name
-            for name in self._names
-            if self.samples.answers and all(is_finite(answer[name]) for answer in self.samples.answers)
-        )
-        self._scores = _class_scores(source.model, signature, self.samples)
-        # What the float model does not meet either says nothing about a scheme; packaging warns of it anyway.
-        self._binding = tuple(
-            request
-            for request in golden
-            if request.outputs
-            and compare(_as_golden(request), run_interruptibly(session, self._names, request.inputs, path)).ok
-        )
+        self._text = _labels_are_text(rows.search) if budget.metric in BY_LABELS else False
+        self._output = _compared_output(signature, budget)
+        self._float = self._session(source.model, source.folder)
+        self._held: dict[int, list[_Answer]] = {}
+        self._stray: set[str] = set()
+        self._answers = 0
+        self._golden = tuple((request, self._run(self._float, request.inputs)) for request in golden if request.outputs)
 
-    def compared_output(self) -> TensorSpec | None:
-        """The class scores, or the first floating-point output that is compared."""
-        floats = [spec for spec in self._signature.outputs if spec.dtype.startswith("float")]
-        return self._scores or (floats[0] if floats else None)
+    @property
+    def finite_outputs(self) -> tuple[str, ...]:
+        """Outputs that held no NaN or infinity in any answer of the float model; none before it was asked."""
+        return tuple(name for name in self._names if self._answers and name not in self._stray)
 
-    def measure(self, model: ModelProto) -> Measured:
-        """Load a form and compare it.
+    @property
+    def labels_are_text(self) -> bool:
+        return self._text
+
+    def on_search(self, form: Form) -> Measured:
+        """Load a form and compare it on the search set and the golden requests.
 
         Raises:
             EngineError: The engine refuses it.
         """
-        session = self._session(model)
-        output = self.compared_output()
-        total, golden_rows = Likeness(), 0
-        if output is not None:
-            classes = self._scores is not None
-            for index, (feeds, answer) in enumerate(zip(self.samples.feeds, self.samples.answers, strict=True)):
-                found = run_interruptibly(session, [output.name], feeds, self._path)
-                total += compare_rows(answer[output.name], found[output.name], classes=classes)
-                golden_rows += rows_of(feeds) if index < self.samples.golden else 0
-        return Measured(self._agreement(output, total, golden_rows), total.error, self._unmet(session))
+        session = self._session(form.model, form.folder)
+        return self._measure(session, self.rows.search, None, self._unmet(session, form))
 
-    def _agreement(self, output: TensorSpec | None, total: Likeness, golden_rows: int) -> Agreement | None:
-        if output is None or not total.rows:
-            return None
-        return Agreement(
-            measure="cosine" if self._scores is None else "top1",
-            value=max(-1.0, min(1.0, rounded(total.value))),
-            output=output.name,
-            rows=total.rows,
-            golden_rows=min(golden_rows, total.rows),
-        )
+    def on_report(self, form: Form) -> Measured:
+        """The same on the report set."""
+        session = self._session(form.model, form.folder)
+        return self._measure(session, self.rows.report, None, self._unmet(session, form))
 
-    def _unmet(self, session: InferenceSession) -> dict[str, str]:
+    def sensitivity(self, form: Form) -> Measured:
+        """The error of the compared output, on a few rows of the search set."""
+        return self._measure(self._session(form.model, form.folder), self.rows.search, SENSITIVITY_ROWS, {})
+
+    def sample(self) -> Iterator[tuple[Batch, Reference]]:
+        """The rows that travel with the package, with what the float model answers."""
+        meter = self.meter()
+        for batch in self.rows.sample.batches(SLICE_ROWS):
+            yield batch, meter.reference(batch, self._run(self._float, batch.feeds))
+
+    def meter(self) -> LossMeter:
+        return LossMeter(self._signature, self.budget.metric, self.budget.output, labels_are_text=self._text)
+
+    def _measure(
+        self, session: InferenceSession, rows: Dataset, most: int | None, unmet: Mapping[str, str]
+    ) -> Measured:
+        meter = self.meter()
+        total, seconds, count = OutputError(), 0.0, 0
+        wanted = sorted({meter.output, *([] if self._output is None else [self._output.name])})
+        for batch, answer in self._answered(rows, meter):
+            began = time.perf_counter()
+            found = run_interruptibly(session, wanted, batch.feeds, self._path)
+            seconds += time.perf_counter() - began
+            count += batch.rows
+            meter.add(batch, answer.reference, found)
+            if self._output is not None and answer.output is not None:
+                total += output_error(answer.output, _rows(found[self._output.name], batch))
+            if most is not None and count >= most:
+                break
+        return Measured(meter.loss(self._seed), total.relative, 1000 * seconds / max(1, count), unmet)
+
+    def _answered(self, rows: Dataset, meter: LossMeter) -> Iterator[tuple[Batch, _Answer]]:
+        """Batches with the float model's answers, which are kept where they are small."""
+        held = self._held.setdefault(id(rows), [])
+        room = HELD_BYTES - sum(_size(answer) for answer in held)
+        for index, batch in enumerate(rows.batches(SLICE_ROWS)):
+            if index < len(held):
+                yield batch, held[index]
+                continue
+            outputs = self._run(self._float, batch.feeds)
+            self._answers += 1
+            self._stray.update(name for name, value in outputs.items() if not is_finite(value))
+            output = None if self._output is None else _rows(outputs[self._output.name], batch)
+            answer = _Answer(meter.reference(batch, outputs), output)
+            if index == len(held) and _size(answer) <= room:
+                held.append(answer)
+                room -= _size(answer)
+            yield batch, answer
+
+    def _unmet(self, session: InferenceSession, form: Form) -> dict[str, str]:
+        """Golden requests that a form misses and the float model meets: what both miss says nothing about a scheme."""
         found = {}
-        for request in self._binding:
-            answer = run_interruptibly(session, self._names, request.inputs, self._path)
-            comparison = compare(_as_golden(request), answer)
+        for request, answer in self._golden:
+            golden = _as_golden(judged_by(request, set(form.schemes.values())))
+            if not compare(golden, answer).ok:
+                continue
+            comparison = compare(golden, self._run(session, request.inputs))
             if comparison.fault is not None:
                 found[request.name] = comparison.fault
         return found
 
-    def _session(self, model: ModelProto) -> InferenceSession:
-        return make_session(model.SerializeToString(), self._folder, SessionOptions(), self._path)
+    def _run(self, session: InferenceSession, feeds: Tensors) -> dict[str, Array]:
+        return run_interruptibly(session, self._names, feeds, self._path)
+
+    def _session(self, model: ModelProto, folder: Path) -> InferenceSession:
+        return make_session(model.SerializeToString(), folder, passing_options(model), self._path)
 
 
-def _class_scores(model: ModelProto, signature: Signature, samples: Samples) -> TensorSpec | None:
-    """The output that holds class scores: labels are named, the graph chooses by it, or its rows are probabilities.
+def _compared_output(signature: Signature, budget: LossBudget) -> TensorSpec | None:
+    """The floating-point output whose error is told: the budget's, the class scores, or the first one."""
+    floats = [spec for spec in signature.outputs if spec.dtype.startswith("float")]
+    named = [spec for spec in floats if spec.name == budget.output]
+    return next((spec for spec in (*named, signature.class_output(), *floats) if spec is not None), None)
 
-    Without any of these, [batch, n] may as well be an embedding.
-    """
-    found = signature.class_output()
-    if found is None or signature.labels is not None or scores_classes(model, found.name):
-        return found
-    rows = [answer[found.name] for answer in samples.answers]
-    return found if rows and all(are_probabilities(part) for part in rows) else None
+
+def _labels_are_text(rows: Dataset) -> bool:
+    first = next(iter(rows.batches(SLICE_ROWS)), None)
+    return first is not None and first.labels is not None and first.labels.dtype == object
+
+
+def _rows(value: Array, batch: Batch) -> Array:
+    """Without the rows that only fill a batch."""
+    return value[: batch.rows] if value.ndim and len(value) >= batch.rows else value
+
+
+def _size(answer: _Answer) -> int:
+    values = answer.reference.values
+    return (0 if values is None else values.nbytes) + (0 if answer.output is None else answer.output.nbytes) + 64
 
 
 def _as_golden(request: GoldenSource) -> Golden:

@@ -1,19 +1,34 @@
 """Reading a model file without its large weights: they stay where they lie, so memory does not grow with the model.
 
-This walks protobuf's wire format as far as ``ModelProto.graph.initializer[…].raw_data`` and leaves those bytes out.
-Anything it does not expect makes it give up; the file is then parsed whole.
+This walks protobuf's wire format to every tensor in a graph, in its nodes' attributes (Constant) and in the graphs in
+them (branches, loop bodies), and puts a reference in place of ``raw_data``. Anything it does not expect makes it give
+up; the file is then parsed whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 LARGE_BYTES = 64 * 1024
 """Weights from this size on are left in the file."""
+IN_FILE = "\0in this file"
+"""Location of a reference that was put in place of a weight; no file has such a name."""
 
-_GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
-"""Field numbers of onnx.proto."""
+_GRAPH = 7
+"""Field number of ModelProto (onnx.proto)."""
+_RAW_DATA, _EXTERNAL_DATA, _DATA_LOCATION = 9, 13, 14
+"""Of TensorProto."""
+_EXTERNAL = 1
+_INNER: Mapping[str, Mapping[int, str]] = {
+    "graph": {1: "node", 5: "tensor"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 11: "graph"},
+}
+"""Messages in messages, by field number: GraphProto.node and initializer, NodeProto.attribute, AttributeProto.t, g and
+graphs."""
+_DEEPEST = 100
+"""Protobuf itself reads no deeper nesting."""
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
@@ -22,28 +37,28 @@ class Skeleton:
     """A model without its large weights.
 
     Attributes:
-        message: The serialized rest.
-        ranges: Offset and size in the file of what was left out, by the initializer's position.
+        message: The serialized rest; what was left out is external there, at ``IN_FILE`` with offset and length.
+        ranges: Offset and size in the file of everything that was left out.
     """
 
     message: bytes
-    ranges: dict[int, tuple[int, int]]
+    ranges: tuple[tuple[int, int], ...]
 
 
 def skeleton_of(file: memoryview) -> Skeleton | None:
     """The skeleton of a serialized ModelProto; None where it is not plainly one with large weights."""
+    ranges: list[tuple[int, int]] = []
     try:
         graphs = [field for field in _fields(file, 0, len(file)) if field.number == _GRAPH]
         if len(graphs) != 1 or graphs[0].wire != _BYTES:
             return None
-        ranges: dict[int, tuple[int, int]] = {}
-        graph = _light_graph(file, graphs[0], ranges)
+        graph = _light(file, graphs[0], "graph", ranges, 0)
     except _UnexpectedError:
         return None
-    if not ranges:
+    if graph is None:
         return None
     message = bytes(file[: graphs[0].start]) + _framed(_GRAPH, graph) + bytes(file[graphs[0].end :])
-    return Skeleton(message, ranges)
+    return Skeleton(message, tuple(ranges))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +76,42 @@ class _UnexpectedError(Exception):
     pass
 
 
-def _light_graph(file: memoryview, graph: _Field, ranges: dict[int, tuple[int, int]]) -> bytes:
+def _light(file: memoryview, message: _Field, kind: str, ranges: list[tuple[int, int]], depth: int) -> bytes | None:
+    """A message without the large weights in it; None where it has none."""
+    if depth > _DEEPEST:
+        raise _UnexpectedError
     parts: list[bytes] = []
-    position = 0
-    for field in _fields(file, graph.value, graph.end):
-        if field.number != _INITIALIZER:
-            parts.append(bytes(file[field.start : field.end]))
+    copied = message.value
+    for field in _fields(file, message.value, message.end):
+        inner = _INNER[kind].get(field.number)
+        if inner is None or field.wire != _BYTES or field.end - field.value < LARGE_BYTES:
             continue
-        raw = [inner for inner in _fields(file, field.value, field.end) if inner.number == _RAW_DATA]
-        if len(raw) == 1 and raw[0].end - raw[0].value >= LARGE_BYTES:
-            ranges[position] = raw[0].value, raw[0].end - raw[0].value
-            light = bytes(file[field.value : raw[0].start]) + bytes(file[raw[0].end : field.end])
-            parts.append(_framed(_INITIALIZER, light))
-        else:
-            parts.append(bytes(file[field.start : field.end]))
-        position += 1
-    return b"".join(parts)
+        light = (
+            _light_tensor(file, field, ranges)
+            if inner == "tensor"
+            else _light(file, field, inner, ranges, depth + 1)
+        )  # fmt: skip
+        if light is not None:
+            parts += [bytes(file[copied : field.start]), _framed(field.number, light)]
+            copied = field.end
+    return b"".join([*parts, bytes(file[copied : message.end])]) if parts else None
+
+
+def _light_tensor(file: memoryview, tensor: _Field, ranges: list[tuple[int, int]]) -> bytes | None:
+    fields = list(_fields(file, tensor.value, tensor.end))
+    raw = [field for field in fields if field.number == _RAW_DATA]
+    if len(raw) != 1 or raw[0].end - raw[0].value < LARGE_BYTES:
+        return None
+    if any(field.number in (_EXTERNAL_DATA, _DATA_LOCATION) for field in fields):
+        return None
+    offset, size = raw[0].value, raw[0].end - raw[0].value
+    ranges.append((offset, size))
+    reference = b"".join(
+        _framed(_EXTERNAL_DATA, _framed(1, key.encode()) + _framed(2, value.encode()))
+        for key, value in (("location", IN_FILE), ("offset", str(offset)), ("length", str(size)))
+    )
+    location = _encoded(_DATA_LOCATION << 3 | _VARINT) + _encoded(_EXTERNAL)
+    return bytes(file[tensor.value : raw[0].start]) + bytes(file[raw[0].end : tensor.end]) + reference + location
 
 
 def _fields(file: memoryview, start: int, end: int) -> Iterator[_Field]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,9 @@ from hyperion.adapters.onnx_parts import (
     refuse_external_in_functions,
     refuse_pointer,
 )
-from hyperion.adapters.onnx_skeleton import Skeleton, skeleton_of
+from hyperion.adapters.onnx_skeleton import IN_FILE, skeleton_of
 from hyperion.adapters.onnx_types import is_storable, tensor_bytes
+from hyperion.adapters.untrusted_models import validate_source
 from hyperion.errors import HostError, ModelSourceError
 from hyperion.quantization.graph import all_graphs, child_graphs
 
@@ -84,19 +86,17 @@ def read_source(path: Path) -> SourceModel:
         HostError: The file cannot be read.
     """
     folder = path.parent.resolve()
-    model, inside = _read(path)
+    model, light = _read(path)
     warnings = settle_inputs(model)
-    for scope, graph in all_graphs(model.graph):
+    for _, graph in all_graphs(model.graph):
         _strip(graph)
-        own = inside if scope == "" else {}
-        for position, tensor in enumerate(graph.initializer):
-            _settle(tensor, folder, path, inside=own.get(position))
-        for tensor in _hoist_constants(graph):
-            _settle(tensor, folder, path, inside=None)
+        for tensor in [*graph.initializer, *_hoist_constants(graph)]:
+            _settle(tensor, folder, path, light=light)
         for sparse in graph.sparse_initializer:
             if EXTERNAL in (sparse.values.data_location, sparse.indices.data_location):
                 raise bad_reference(f"{path}: the sparse weight {sparse.values.name!r} is external")
         for node in graph.node:
+            _take_in_attributes(node, path, light=light)
             refuse_external_attributes(node, path)
     for function in model.functions:
         del function.value_info[:]
@@ -108,6 +108,7 @@ def read_source(path: Path) -> SourceModel:
                 refuse_external_in_functions(node, path)
     model.ClearField("doc_string")
     del model.training_info[:]
+    validate_source(model, path)
     source = SourceModel(model, folder, warnings)
     optional = optional_inputs(model)
     for tensor in model.graph.initializer:
@@ -116,10 +117,13 @@ def read_source(path: Path) -> SourceModel:
     return source
 
 
-def _read(path: Path) -> tuple[ModelProto, dict[int, tuple[int, int]]]:
-    """The model, and where in the file its large weights lie, which are left out of it."""
+def _read(path: Path) -> tuple[ModelProto, bool]:
+    """The model, and whether its large weights were left in the file."""
     try:
-        size = path.stat().st_size
+        facts = path.stat()
+        size = facts.st_size
+        if not stat.S_ISREG(facts.st_mode):  # reading a pipe or a device may never end
+            raise ModelSourceError(f"{path}: is no ONNX model: it is no plain file", code="model_source.not_onnx")
         if size > MAX_MODEL_BYTES:
             raise ModelSourceError(
                 f"{path}: has {size} bytes; protobuf reads at most {MAX_MODEL_BYTES}",
@@ -129,12 +133,13 @@ def _read(path: Path) -> tuple[ModelProto, dict[int, tuple[int, int]]]:
             refuse_pointer(stream.read(64), path)
             if size == 0 or path.is_symlink():  # the engine maps weights from plain files only
                 stream.seek(0)
-                return _parse(stream.read(), path), {}
+                return _parse(stream.read(), path), False
             with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as file, memoryview(file) as view:
-                found = skeleton_of(view) or Skeleton(bytes(view), {})
+                found = skeleton_of(view)
+                raw = bytes(view) if found is None else found.message
     except OSError as error:
         raise HostError(f"{path}: cannot be read: {error.strerror}") from error
-    return _parse(found.message, path), found.ranges
+    return _parse(raw, path), found is not None
 
 
 def _parse(raw: bytes, path: Path) -> ModelProto:
@@ -215,20 +220,21 @@ def _hoist_constants(graph: GraphProto) -> list[TensorProto]:
     return hoisted
 
 
-def _settle(tensor: TensorProto, folder: Path, source: Path, *, inside: tuple[int, int] | None) -> None:
+def _settle(tensor: TensorProto, folder: Path, source: Path, *, light: bool) -> None:
     """Give a tensor raw bytes, or a reference whose range is known to exist.
 
     Args:
         tensor: Changed in place.
         folder: Where external parts lie.
         source: The model file.
-        inside: Offset and size of its raw bytes, where they were left in the model file itself.
+        light: Whether weights were left in that file.
     """
     tensor.ClearField("doc_string")
     del tensor.metadata_props[:]
-    if inside is not None:
-        _check_size(tensor, inside[1], source)
-        refer(tensor, source.name, *inside)
+    left = _left_in_file(tensor, source) if light else None
+    if left is not None:
+        _check_size(tensor, left[1], source)
+        refer(tensor, source.name, *left)
         return
     if tensor.data_location == EXTERNAL:
         check_reference(tensor, folder, source)
@@ -238,6 +244,30 @@ def _settle(tensor: TensorProto, folder: Path, source: Path, *, inside: tuple[in
     if not tensor.HasField("raw_data"):
         _make_raw(tensor, source)
     _check_size(tensor, len(tensor.raw_data), source)
+
+
+def _left_in_file(tensor: TensorProto, source: Path) -> tuple[int, int] | None:
+    """Offset and size of a weight that was left in the model file."""
+    where = {item.key: item.value for item in tensor.external_data}
+    numbers = [where.get(key, "") for key in ("offset", "length")]
+    if tensor.data_location != EXTERNAL or where.get("location") != IN_FILE:
+        return None
+    if not all(text.isascii() and text.isdigit() and len(text) < 19 for text in numbers):
+        return None
+    offset, size = map(int, numbers)
+    if offset + size > source.stat().st_size:  # a file that says so of itself
+        raise bad_reference(f"{source}: the weight {tensor.name!r} is said to lie beyond the end of the file")
+    return offset, size
+
+
+def _take_in_attributes(node: NodeProto, source: Path, *, light: bool) -> None:
+    """Give attributes that stay in the graph the bytes that were left in the file."""
+    for attribute in node.attribute:
+        left = _left_in_file(attribute.t, source) if light and attribute.HasField("t") else None
+        if left is not None:
+            with source.open("rb") as stream:
+                stream.seek(left[0])
+                _take_in(attribute.t, stream.read(left[1]))
 
 
 def _check_size(tensor: TensorProto, found: int, source: Path) -> None:

@@ -1,7 +1,7 @@
-"""Weights in the form of the float model: int8 and 4-bit ones dequantized as their graph does it, range by range.
+"""Weights in the form of the float model: rounded ones dequantized as their graph does it, range by range.
 
-How each is stored, quantization.rewrite says (domain.scheme.STORAGE in short); which part belongs to which weight, the
-names tell that it gives: ``NAME_int8`` and ``NAME_scale``, or ``NAME_w4``, ``NAME_w4_scale`` and ``NAME_w4_zero``.
+How each is stored, quantization.parts says (domain.scheme.STORAGE in short); which part belongs to which weight, the
+names tell that it gives: the weight's name and a suffix.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 _PART = {
     "int8": re.compile(r"(?P<weight>.*)_(?P<part>int8|scale)_*", re.DOTALL),
+    "static-int8": re.compile(r"(?P<weight>.*)_(?P<part>int8|scale)_*", re.DOTALL),
+    "w8": re.compile(r"(?P<weight>.*)_(?P<part>w8_scale|w8)_*", re.DOTALL),
     "w4": re.compile(r"(?P<weight>.*)_(?P<part>w4_scale|w4_zero|w4)_*", re.DOTALL),
+    "fp16": re.compile(r"(?P<weight>.*)_(?P<part>fp16)_*", re.DOTALL),
 }
 _NUMPY = {
     "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "F16": "<f2", "BF16": "<u2", "U32": "<u4",
@@ -41,6 +44,8 @@ _INTEGER_OPERATORS = re.compile(r"QLinear.*|.*Integer|DequantizeLinear|.*NBits|G
 """Operators whose integer operands stand for other numbers."""
 
 _INT8_TYPES = {("I8", "F"), ("U8", "F")}
+_HALF = 10
+"""TensorProto.FLOAT16."""
 _FLOAT_ATTRIBUTE = 1
 """AttributeProto.FLOAT."""
 
@@ -106,7 +111,7 @@ def _stored_tensors(package: PackageReader, model: ModelProto) -> Iterator[_Stor
             pieces[layer.entry] = read_header(stream, size, layer.entry)
     uses: dict[str, list[Use]] = {}
     for use in initializer_uses(model.graph):
-        uses.setdefault(use.key, []).append(use)
+        uses.setdefault(use.key, []).extend(_behind_cast(model, use))
     for path, graph in all_graphs(model.graph):
         for tensor in graph.initializer:
             if tensor.data_location != EXTERNAL:
@@ -126,13 +131,25 @@ def _stored_tensors(package: PackageReader, model: ModelProto) -> Iterator[_Stor
             yield _Stored(key, entry, listed[entry, name], location, piece, tensor.data_type, readers)
 
 
-def _plain(stored: _Stored) -> ModelWeight:
+def _behind_cast(model: ModelProto, use: Use) -> Iterator[Use]:
+    """A read of an initializer; where that is a Cast of half precision, the reads of what it gives."""
+    if use.node.op_type != "Cast" or use.tensor.data_type != _HALF:
+        yield use
+        return
+    for path, graph in all_graphs(model.graph):
+        for node in graph.node:
+            for position, name in enumerate(node.input):
+                if name == use.node.output[0]:
+                    yield Use(use.key, use.tensor, path, node, position)
+
+
+def _plain(stored: _Stored, name: str | None = None) -> ModelWeight:
     """A weight whose stored values are the ones it has; those of a linear layer that turns it are turned."""
     turned, factor = _gemm_form(stored)
     shape = stored.piece.shape[::-1] if turned else stored.piece.shape
     reason = _unreadable(stored)
     rows = None if reason is not None else partial(_plain_rows, stored, turned, factor)
-    return _weight(stored, stored.key, shape, rows, reason)
+    return _weight(stored, stored.key if name is None else name, shape, rows, reason)
 
 
 def _unreadable(stored: _Stored) -> str | None:
@@ -145,14 +162,15 @@ def _unreadable(stored: _Stored) -> str | None:
 
 def _gemm_form(stored: _Stored) -> tuple[bool, float]:
     """Whether every reader is a Gemm that turns the weight, and the factor that they all multiply it with."""
-    forms = {
-        (_number(use, "transB", 0), _number(use, "alpha", 1.0))
-        if use.node.op_type == "Gemm" and use.position == 1 and len(stored.piece.shape) == 2
-        else (0.0, 1.0)
-        for use in stored.uses
-    }
+    forms = {_form(use) if len(stored.piece.shape) == 2 else (0.0, 1.0) for use in stored.uses}
     turned, factor = forms.pop() if len(forms) == 1 else (0.0, 1.0)
     return bool(turned), factor
+
+
+def _form(use: Use) -> tuple[float, float]:
+    if use.node.op_type == "Gemm" and use.position == 1:
+        return _number(use, "transB", 0), _number(use, "alpha", 1.0)
+    return (1.0, 1.0) if use.node.op_type == "Transpose" else (0.0, 1.0)
 
 
 def _number(use: Use, name: str, default: float) -> float:
@@ -174,8 +192,10 @@ def _plain_rows(stored: _Stored, turned: bool, factor: float, start: int, stop: 
 
 def _rounded(name: str, parts: Mapping[str, _Stored]) -> ModelWeight:
     """A weight from its parts; a package that lies about them gets no values."""
-    stored = parts.get("int8") or parts.get("w4") or next(iter(parts.values()))
-    form = _int8_form(parts) or _w4_form(parts)
+    stored = next((parts[part] for part in ("int8", "w8", "w4", "fp16") if part in parts), next(iter(parts.values())))
+    if "fp16" in parts:
+        return _plain(stored, name)
+    form = _int8_form(parts) or _block_form(parts, 4) or _block_form(parts, 8)
     if form is None:
         return _weight(stored, name, stored.piece.shape, None, "its parts do not fit together")
     return _weight(stored, name, *form, None)
@@ -202,24 +222,21 @@ def _int8_rows(values: _Stored, scale: _Stored, axis: int, zero: int, start: int
     return (values.array()[start:stop].astype(np.float32) - np.float32(zero)) * scales
 
 
-def _w4_form(parts: Mapping[str, _Stored]) -> tuple[tuple[int, ...], _Rows] | None:
+def _block_form(parts: Mapping[str, _Stored], bits: int) -> tuple[tuple[int, ...], _Rows] | None:
     """Blocks along the axis that a linear layer sums over: its first one, stored as the second."""
-    values, scale, zero = parts.get("w4"), parts.get("w4_scale"), parts.get("w4_zero")
-    if values is None or scale is None or zero is None or len(scale.piece.shape) != 2:
+    values, scale, zero = (parts.get(f"w{bits}{part}") for part in ("", "_scale", "_zero"))
+    if values is None or scale is None or len(scale.piece.shape) != 2 or (zero is None) != (bits == 8):
         return None
     lines, blocks = scale.piece.shape
-    sizes = (
-        values.piece.dtype,
-        zero.piece.dtype,
-        scale.piece.dtype,
-        math.prod(values.piece.shape),
-        zero.piece.shape,
-    )
-    if sizes != ("U8", "U8", "F32", lines * blocks * W4_BLOCK // 2, (lines, (blocks + 1) // 2)):
+    if (values.piece.dtype, scale.piece.dtype, math.prod(values.piece.shape)) != (
+        "U8", "F32", lines * blocks * W4_BLOCK * bits // 8,
+    ):  # fmt: skip
+        return None
+    if zero is not None and (zero.piece.dtype, zero.piece.shape) != ("U8", (lines, (blocks + 1) // 2)):
         return None
     whole = _Blocks(values, scale, zero)
     inner = {int(_number(use, "K", 0)) for use in values.uses if use.node.op_type == "MatMulNBits"}
-    if not inner:
+    if values.operators != {"MatMulNBits"}:  # a table, which a linear layer may read too
         return (lines, blocks * W4_BLOCK), whole.lines
     if len(inner) > 1 or not (blocks - 1) * W4_BLOCK < max(inner) <= blocks * W4_BLOCK:
         return None
@@ -228,11 +245,11 @@ def _w4_form(parts: Mapping[str, _Stored]) -> tuple[tuple[int, ...], _Rows] | No
 
 @dataclass(frozen=True, slots=True)
 class _Blocks:
-    """A matrix in 4-bit blocks along its second axis."""
+    """A matrix in blocks along its second axis: of 4 bits with zero points, or of 8 without."""
 
     values: _Stored
     scale: _Stored
-    zero: _Stored
+    zero: _Stored | None
 
     def lines(self, start: int, stop: int) -> Array:
         """float32 [stop - start, blocks * 32]."""
@@ -249,10 +266,13 @@ class _Blocks:
         import numpy as np
 
         shape = self.scale.piece.shape
-        packed = self.values.array().reshape(*shape, W4_BLOCK // 2)[lines, blocks]
+        stored = self.values.array().reshape(*shape, -1)[lines, blocks]
         scales = self.scale.array()[lines, blocks]
-        zeros = _nibbles(self.zero.array()[lines])[:, blocks]
-        centred = _nibbles(packed).astype(np.float32) - zeros[..., None].astype(np.float32)
+        if self.zero is None:
+            centred = stored.astype(np.float32) - np.float32(UNSIGNED_ZERO)
+        else:
+            zeros = _nibbles(self.zero.array()[lines])[:, blocks]
+            centred = _nibbles(stored).astype(np.float32) - zeros[..., None].astype(np.float32)
         return (centred * scales[..., None]).reshape(len(scales), -1)
 
 

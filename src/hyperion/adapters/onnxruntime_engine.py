@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hyperion.adapters.onnx_architecture import parse_architecture
-from hyperion.adapters.onnx_parts import EXTERNAL
-from hyperion.adapters.onnx_types import is_storable, stored_as, tensor_bytes
+from hyperion.adapters.onnx_validator import denied_operators
+from hyperion.adapters.onnxruntime_image import image_session, save_image
 from hyperion.adapters.onnxruntime_session import make_session, run_interruptibly, run_session
-from hyperion.domain.manifest import ARCHITECTURE, WEIGHTS_FOLDER
+from hyperion.adapters.prepared_graphs import PreparedGraphs
+from hyperion.adapters.run_watch import RunWatch
+from hyperion.adapters.untrusted_models import validate_package
+from hyperion.adapters.weight_places import ROOT, WeightPlaces
+from hyperion.domain.manifest import ARCHITECTURE
 from hyperion.domain.tensor import Signature, TensorSpec
 from hyperion.errors import EngineError, MalformedPackageError
-from hyperion.format.package import EntryLocation, PackageReader
-from hyperion.format.weights import TensorSlice, read_header
+from hyperion.format.package import PackageReader
 from hyperion.ports import Array, Session, SessionOptions, Tensors
-from hyperion.quantization.graph import all_graphs, child_graphs
 
 if TYPE_CHECKING:
-    from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
     from onnxruntime import InferenceSession
 
-_REFERENCE_KEYS = {"location", "tensor"}
 _DEFAULTS = SessionOptions()
-_EXTERNAL_DATA = 13
-"""Number of the field of TensorProto (onnx.proto)."""
 
 
 class OnnxRuntimeSession:
     """One loaded model; names, types and shapes are those of the manifest."""
 
     def __init__(
-        self, session: InferenceSession, signature: Signature, source: str, *, interruptible: bool = False
+        self, session: InferenceSession, signature: Signature, source: str, options: SessionOptions = _DEFAULTS
     ) -> None:
         self._session = session
-        self._run = run_interruptibly if interruptible else run_session
+        self._run = run_interruptibly if options.interruptible else run_session
+        if options.run_timeout_s is not None:
+            self._run = RunWatch(options.run_timeout_s).run
         self._signature = signature
         self._source = source
         self._specs = {spec.name: spec for spec in signature.inputs}
@@ -55,7 +54,7 @@ class OnnxRuntimeSession:
 
         Raises:
             EngineError: Code ``engine.bad_input`` for a missing, unknown, wrongly typed or shaped input;
-                ``engine.run_failed`` where the engine itself refuses or fails.
+                ``engine.run_failed`` where the engine itself refuses or fails; ``engine.timeout`` where it was ended.
         """
         fault = self._fault(feeds)
         if fault is not None:
@@ -82,7 +81,14 @@ class OnnxRuntimeSession:
 
 
 class OnnxRuntimeEngine:
-    """Implements ports.Engine."""
+    """Implements ports.Engine.
+
+    Args:
+        graphs: Where graphs are kept once they are parsed; None parses each time.
+    """
+
+    def __init__(self, graphs: PreparedGraphs | None = None) -> None:
+        self._graphs = graphs
 
     def version(self) -> str:
         import onnxruntime
@@ -91,12 +97,30 @@ class OnnxRuntimeEngine:
 
     def load(self, package: PackageReader, options: SessionOptions = _DEFAULTS) -> Session:
         """Load a package in place; see ports.Engine."""
-        model = parse_architecture(package.read(ARCHITECTURE), package.source)
-        folder = _Resolver(package).resolve(model)
-        session = make_session(model.SerializeToString(), folder, options, package.source)
-        _check_signature(session, package)
-        signature = package.manifest.signature
-        return OnnxRuntimeSession(session, signature, package.source, interruptible=options.interruptible)
+        session = make_session(self._graph(package), ROOT, options, package.source)
+        return _checked(session, package, options)
+
+    def build_image(self, package: PackageReader, folder: Path, options: SessionOptions = _DEFAULTS) -> Session:
+        """Load a package and leave its host image in ``folder``; see ports.Engine."""
+        return _checked(save_image(self._graph(package), folder, options, package.source), package, options)
+
+    def load_image(self, package: PackageReader, folder: Path, options: SessionOptions = _DEFAULTS) -> Session:
+        """Load a package from its host image; see ports.Engine."""
+        return _checked(image_session(folder, options, package.source), package, options)
+
+    def _graph(self, package: PackageReader) -> bytes:
+        """The serialized graph, every weight at its place; parsed and validated unless that was done before."""
+        rules = f"{self.version()} {sorted(denied_operators())}"
+        key = None if self._graphs is None else self._graphs.key(package, rules)
+        graph = None if self._graphs is None or key is None else self._graphs.recall(key)
+        if graph is None:
+            model = parse_architecture(package.read(ARCHITECTURE), package.source)
+            WeightPlaces(package).resolve(model)
+            validate_package(model, package)
+            graph = bytes(model.SerializeToString())
+            if self._graphs is not None and key is not None:
+                self._graphs.remember(key, graph)
+        return graph
 
     def operators(self) -> frozenset[str]:
         """Those with a CPU kernel, and those that the engine replaces while loading: functions and Constant."""
@@ -125,127 +149,25 @@ class OnnxRuntimeEngine:
         return newest
 
 
-class _Resolver:
-    """Turns the references of an architecture into (file, offset, length), from the package's own table alone."""
+def load_source(path: Path, options: SessionOptions = _DEFAULTS) -> Session:
+    """A session from a model as somebody wrote it, its parts beside it.
 
-    def __init__(self, package: PackageReader) -> None:
-        self._package = package
-        self._tables: dict[str, tuple[EntryLocation, dict[str, TensorSlice]]] = {}
-
-    def resolve(self, model: ModelProto) -> Path | None:
-        """Rewrite every reference in place; returns the folder that holds all files, None without weights."""
-        folders: set[str] = set()
-        for _, graph in all_graphs(model.graph):
-            self._refuse_elsewhere(graph)
-            for tensor in graph.initializer:
-                if tensor.data_location == EXTERNAL:
-                    folders.add(self._place(tensor))
-        for function in model.functions:
-            for node in function.node:
-                self._refuse_attributes(node)
-                for _, child in child_graphs(node):
-                    for _, graph in all_graphs(child):
-                        self._refuse_elsewhere(graph)
-                        self._refuse_external(list(graph.initializer))
-        if len(folders) > 1:
-            raise self._malformed(f"its weights lie in several folders: {', '.join(sorted(folders))}")
-        return Path(folders.pop()) if folders else None
-
-    def _place(self, tensor: TensorProto) -> str:
-        """Point one tensor at its bytes; returns their folder."""
-        where = {item.key: item.value for item in tensor.external_data}
-        if set(where) != _REFERENCE_KEYS or len(tensor.external_data) != len(where) or tensor.HasField("raw_data"):
-            raise self._malformed(f"the weight {tensor.name!r} has a reference other than location and tensor")
-        location, table = self._table(where["location"], tensor.name)
-        piece = table.get(where["tensor"])
-        if piece is None:
-            raise self._malformed(
-                f"the weight {tensor.name!r} refers to {where['tensor']!r}, which is not in {where['location']}"
-            )
-        self._check_type(tensor, piece)
-        if piece.offset + piece.size_bytes > location.size_bytes:
-            raise self._malformed(f"the weight {tensor.name!r} reaches beyond the end of {where['location']}")
-        path = os.path.realpath(location.path)  # the engine refuses symbolic links
-        del tensor.external_data[:]
-        for key, value in (
-            ("location", os.path.basename(path)),  # noqa: PTH119 - a bare string, as the engine wants it
-            ("offset", str(location.offset + piece.offset)),
-            ("length", str(piece.size_bytes)),
-        ):
-            tensor.MergeFromString(_external_data(key, os.fsencode(value)))
-        return os.path.dirname(path)  # noqa: PTH120
-
-    def _check_type(self, tensor: TensorProto, piece: TensorSlice) -> None:
-        if not is_storable(tensor.data_type) or any(size < 0 for size in tensor.dims):
-            raise self._malformed(f"the weight {tensor.name!r} has a type or shape that cannot be stored")
-        expected = stored_as(tensor.data_type, tensor.dims)
-        if (piece.dtype, piece.shape) != expected or piece.size_bytes != tensor_bytes(tensor.data_type, tensor.dims):
-            raise self._malformed(
-                f"the weight {tensor.name!r} is {expected[0]}{list(expected[1])} in {ARCHITECTURE}, "
-                f"but {piece.dtype}{list(piece.shape)} where it is stored"
-            )
-
-    def _table(self, entry: str, tensor: str) -> tuple[EntryLocation, dict[str, TensorSlice]]:
-        found = self._tables.get(entry)
-        if found is None:
-            if not entry.startswith(WEIGHTS_FOLDER) or entry not in self._package.manifest.entries:
-                raise self._malformed(f"the weight {tensor!r} refers to {entry!r}, which is no weights entry of it")
-            location = self._package.locate(entry)
-            with self._package.open(entry) as stream:
-                found = location, read_header(stream, location.size_bytes, entry)
-            self._tables[entry] = found
-        return found
-
-    def _refuse_elsewhere(self, graph: GraphProto) -> None:
-        """External data anywhere but in initializers would reach the engine unchecked."""
-        for sparse in graph.sparse_initializer:
-            self._refuse_external([sparse.values, sparse.indices])
-        for node in graph.node:
-            self._refuse_attributes(node)
-
-    def _refuse_attributes(self, node: NodeProto) -> None:
-        for attribute in node.attribute:
-            self._refuse_external(_attribute_tensors(attribute))
-
-    def _refuse_external(self, tensors: list[TensorProto]) -> None:
-        for tensor in tensors:
-            if tensor.data_location == EXTERNAL or tensor.external_data:
-                raise self._malformed(f"the tensor {tensor.name!r} is external, but no initializer")
-
-    def _malformed(self, fault: str) -> MalformedPackageError:
-        return MalformedPackageError(
-            f"{self._package.source}: {ARCHITECTURE}: {fault}", entry=ARCHITECTURE, code="package.architecture"
-        )
-
-
-def _external_data(key: str, value: bytes) -> bytes:
-    """One item of ``TensorProto.external_data`` as protobuf writes it.
-
-    A file's name may hold bytes that are not UTF-8, which Python's protobuf takes in no string; the engine, which reads
-    proto2, takes the bytes as they are.
+    Raises:
+        ModelSourceError: It is no ONNX model, or breaks the rules of ``adapters.onnx_validator``.
+        EngineError: The engine rejects it.
     """
-    item = b"".join(_field(number, part) for number, part in ((1, key.encode()), (2, value)))
-    return _field(_EXTERNAL_DATA, item)
+    from hyperion.adapters.onnx_signature import signature_of
+    from hyperion.adapters.onnx_source import read_source
+
+    source = read_source(path)
+    session = make_session(source.model.SerializeToString(), source.folder, options, str(path))
+    return OnnxRuntimeSession(session, signature_of(source.model, str(path)), str(path))
 
 
-def _field(number: int, data: bytes) -> bytes:
-    """A protobuf field of bytes: its tag and their count as varints (protobuf.dev/programming-guides/encoding)."""
-    return b"%c%b%b" % (number << 3 | 2, _varint(len(data)), data)
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes((*encoded, value))
-
-
-def _attribute_tensors(attribute: AttributeProto) -> list[TensorProto]:
-    found = [attribute.t, *attribute.tensors]
-    for sparse in [attribute.sparse_tensor, *attribute.sparse_tensors]:
-        found += [sparse.values, sparse.indices]
-    return found
+def _checked(session: InferenceSession, package: PackageReader, options: SessionOptions) -> OnnxRuntimeSession:
+    _check_signature(session, package)
+    signature = package.manifest.signature
+    return OnnxRuntimeSession(session, signature, package.source, options)
 
 
 def _check_signature(session: InferenceSession, package: PackageReader) -> None:

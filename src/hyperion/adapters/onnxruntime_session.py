@@ -16,6 +16,7 @@ from hyperion.ports import Array, SessionOptions, Tensors
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
+    from onnxruntime import SessionOptions as OrtOptions
 
 _FOLDER_KEY = "session.model_external_initializers_file_folder_path"
 _SOURCE_PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ ")
@@ -30,6 +31,11 @@ def make_session(model: bytes, folder: Path | None, options: SessionOptions, sou
     Raises:
         EngineError: Code ``engine.load_failed``.
     """
+    return opened_session(model, session_settings(options, folder), source)
+
+
+def session_settings(options: SessionOptions, folder: Path | None) -> OrtOptions:
+    """The engine's own options; external data lies in ``folder``, None where the model is a file that names it."""
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
@@ -42,6 +48,17 @@ def make_session(model: bytes, folder: Path | None, options: SessionOptions, sou
         settings.add_session_config_entry("session.disable_prepacking", "1")
     if folder is not None:
         settings.add_session_config_entry(_FOLDER_KEY, os.fsencode(folder))  # bytes: a path need not be UTF-8
+    return settings
+
+
+def opened_session(model: bytes | str, settings: OrtOptions, source: str) -> InferenceSession:
+    """A session from a serialized model or from a file.
+
+    Raises:
+        EngineError: Code ``engine.load_failed``.
+    """
+    import onnxruntime
+
     with translated(f"{source}: the engine cannot load the model", "engine.load_failed", _LOAD_HINT):
         return onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
 

@@ -1,4 +1,8 @@
-"""Reports on disk: ``reports/<deployment>/<UTC timestamp>-<kind>.json``, ``measurements/<digest>/<platform>.json``."""
+"""Reports on disk, and what was measured of packages.
+
+``reports/<deployment>/<UTC timestamp>-<kind>.json``, ``measurements/<digest>/<platform>.json`` and
+``tuning/<digest>/<platform>.json``.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from hyperion.adapters.state_folder import make_private
 from hyperion.domain.document import Document
 from hyperion.domain.finding import Report
 from hyperion.domain.scheme import HostMeasurements
+from hyperion.domain.tuning import Tuning
 from hyperion.errors import ConfigError, HostError
 from hyperion.format.strict_json import parse_document
 from hyperion.ports import Files
@@ -26,6 +31,7 @@ class LocalReportStore:
         """Reports and measurements lie under the state folder, each in a folder of their own."""
         self._root = state / "reports"
         self._measurements = state / "measurements"
+        self._tuning = state / "tuning"
         self._files = files
 
     def save(self, deployment: str, report: Report) -> Path:
@@ -38,21 +44,31 @@ class LocalReportStore:
         return tuple(_read(Report, path) for path in itertools.islice(wanted, limit))
 
     def save_measurements(self, found: HostMeasurements) -> Path:
-        path = self._measured(found.digest, found.platform)
-        _made(path.parent)
-        return self._write(path, found)
+        return self._replace(_place(self._measurements, found.digest, found.platform), found)
 
     def measurements(self, digest: str, platform: str) -> HostMeasurements | None:
-        path = self._measured(digest, platform)
+        path = _place(self._measurements, digest, platform)
         return _read(HostMeasurements, path) if path.is_file() else None
 
-    def _measured(self, digest: str, platform: str) -> Path:
-        return self._measurements / digest.replace(":", "-") / f"{platform.replace('/', '-')}.json"
+    def save_tuning(self, found: Tuning) -> Path:
+        return self._replace(_place(self._tuning, found.digest, found.platform), found)
+
+    def tuning(self, digest: str, platform: str) -> Tuning | None:
+        path = _place(self._tuning, digest, platform)
+        return _read(Tuning, path) if path.is_file() else None
+
+    def _replace(self, path: Path, document: Document) -> Path:
+        _made(path.parent)
+        return self._write(path, document)
 
     def _write(self, path: Path, document: Document) -> Path:
         with self._files.replacing(path) as stream:
             stream.write(document_bytes(document, indent=2) + b"\n")
         return path
+
+
+def _place(root: Path, digest: str, platform: str) -> Path:
+    return root / digest.replace(":", "-") / f"{platform.replace('/', '-')}.json"
 
 
 def _made(folder: Path) -> Path:

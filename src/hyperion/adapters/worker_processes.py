@@ -60,8 +60,9 @@ class ExecutedWorkers:
         return os.open(folder / f"r{revision}.jsonl", flags, 0o600)
 
     def _environment(self) -> dict[str, str]:
-        """The supervisor's, with numpy's own thread pool off: the engine has its threads, and arrays here are small."""
-        return os.environ | {"HYPERION_HOME": str(self._state), "OPENBLAS_NUM_THREADS": "1"}
+        """The supervisor's, without the libraries' thread pools (the engine has its own) and the engine's telemetry."""
+        quiet = {"OPENBLAS_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "ORT_DISABLE_TELEMETRY": "1"}
+        return os.environ | {"HYPERION_HOME": str(self._state)} | quiet
 
 
 class ExecutedWorker:

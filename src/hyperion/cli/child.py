@@ -8,18 +8,21 @@ from pathlib import Path
 
 def main(folder: Path) -> None:
     """Do the job that lies in ``folder``."""
-    from hyperion.adapters.child_work import apply_limits, die_with_parent, load_job, perform
+    from hyperion.adapters.child_work import confine_child, load_job, perform
+    from hyperion.adapters.parent_death import die_with_parent
 
     job = load_job(folder)
     die_with_parent(job.parent)
 
+    from hyperion.adapters.hardware_counters import HardwareCounters
     from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
     from hyperion.adapters.package_files import LocalPackages
 
     engine = OnnxRuntimeEngine()
     engine.version()  # imports the engine now, so that its own memory is not counted as the model's
-    apply_limits(job)
-    perform(folder, job, engine, LocalPackages())
+    counters = HardwareCounters()  # opening them is among what is refused from then on
+    confinement = confine_child(folder, job)
+    perform(folder, job, engine, LocalPackages(), counters, confinement)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ ERROR_CODES: dict[type[errors.HyperionError], int] = {
     errors.ConflictError: CONFLICT,
     errors.RolloutAbortedError: ABORTED,
     errors.RegistryError: REGISTRY,
+    errors.BudgetError: NO,
     errors.EngineError: HOST,
     errors.HostError: HOST,
 }

@@ -23,10 +23,13 @@ extract = group("Unpack a package, verifying every byte.", "extract")
         "hyperion package model --input model_dir --output model.hyperion",
         "hyperion package model --input model_dir --output v2.hyperion --version 1.1.0 --parent model.hyperion",
         "hyperion package model --input model_dir --output float.hyperion --quantize none --json",
+        "hyperion package model --input hugging_face_dir --output model.hyperion --quantize int8",
+        "hyperion package model --input forest.skops --output f.hyperion --trust-type sklearn.tree._tree.Tree",
+        "hyperion package model --input model_dir --output small.hyperion --dataset test_data/ --max-loss 0.005",
     ),
-    exit_codes=(3, 5, 6, 9),
+    exit_codes=(1, 3, 5, 6, 9),
 )
-@click.option("--input", "input_dir", type=PATH, required=True, metavar="DIR", help="The model directory.")
+@click.option("--input", "input_dir", type=PATH, required=True, metavar="DIR", help="A model directory, or a model.")
 @click.option("--output", type=PATH, required=True, metavar="F.hyperion", help="The package to write.")
 @click.option("--name", help="Name of the model; else hyperion.json's, else the folder's.")
 @click.option("--version", help="Semantic version; else hyperion.json's, else 1.0.0.")
@@ -37,15 +40,42 @@ extract = group("Unpack a package, verifying every byte.", "extract")
 @click.option("--platform", metavar="P", help="Target such as linux/amd64, or a profile file.")
 @click.option(
     "--quantize",
-    type=click.Choice(["auto", "int8", "w4", "none"]),
-    default="auto",
-    show_default=True,
-    help="How weights are stored; auto keeps in float what would change the answers.",
+    type=click.Choice(["auto", "int8", "w8", "w4", "static-int8", "fp16", "none"]),
+    help="How weights are stored; by default auto: the smallest that keeps the budget, or without one the answers.",
 )
+@click.option(
+    "--dataset", type=PATH, metavar="D", help="Folder of *.npz or *.csv to calibrate, choose and judge on; it is split."
+)
+@click.option(
+    "--metric",
+    type=click.Choice(["accuracy", "f1", "top1", "cosine", "kl"]),
+    help="What the budget is about; by default accuracy with labels, else top1 or cosine.",
+)
+@click.option("--max-loss", type=click.FloatRange(min=0), metavar="X", help="Largest loss allowed, such as 0.005.")
+@click.option(
+    "--max-class-loss", type=click.FloatRange(0, 1), metavar="X", help="Largest loss of recall allowed to any class."
+)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), metavar="N", help="Of the split; by default 0.")
+@click.option("--task", metavar="T", help="Of a Hugging Face model: embedding, sequence- or token-classification.")
+@click.option("--trust-pickle", is_flag=True, help="Read a pickle (.pkl, .joblib, .pt2, .bin), in a sandbox.")
+@click.option("--trust-type", "trusted_types", multiple=True, metavar="T", help="A type in a .skops file to trust.")
 @click.option("--as-new", is_flag=True, help="Make a new package of an extracted one whose entries were edited.")
 @json_option
 def package_model(
-    input_dir: Path, output: Path, quantize: str, as_new: bool, as_json: bool, **metadata: str | Path | None
+    input_dir: Path,
+    output: Path,
+    quantize: str | None,
+    dataset: Path | None,
+    metric: str | None,
+    max_loss: float | None,
+    max_class_loss: float | None,
+    seed: int | None,
+    task: str | None,
+    trust_pickle: bool,
+    trusted_types: tuple[str, ...],
+    as_new: bool,
+    as_json: bool,
+    **metadata: str | Path | None,
 ) -> None:
     """Pack a model directory into one .hyperion file.
 
@@ -53,11 +83,22 @@ def package_model(
     golden/ (recorded inputs and expected outputs), README and LICENSE. An extracted package becomes the very file
     that it came from; where an entry was edited, that is refused, or with --as-new a new package with the old one as
     its parent.
+
+    Models of other tools are converted in a sandbox: a Hugging Face directory (needs hyperion-deploy[transformers]),
+    a scikit-learn estimator in .skops, .joblib or .pkl (hyperion-deploy[sklearn]), a PyTorch program in .pt2
+    (hyperion-deploy[torch]).
+
+    With a budget (--max-loss, or config/quantization.json) nothing is written where quantizing costs more: exit 1.
     """
+    from hyperion.ports import ConversionOptions
     from hyperion.usecases.package import PackageOptions
     from hyperion.usecases.package import package_model as pack
+    from hyperion.usecases.packaging import BudgetOptions
 
-    options = PackageOptions(input_dir, output, quantize, as_new=as_new, **metadata)  # type: ignore[arg-type]
+    budget = BudgetOptions(dataset, metric, max_loss, max_class_loss, seed)  # type: ignore[arg-type]
+    conversion = ConversionOptions(trust_pickle, trusted_types, task)
+    given = {"as_new": as_new, "budget": budget, "conversion": conversion, "trial": True, **metadata}
+    options = PackageOptions(input_dir, output, quantize, **given)  # type: ignore[arg-type]
     answer(pack(open_host(), options, make_reporter(as_json=as_json)), as_json, show_summary)
 
 

@@ -113,6 +113,10 @@ def show_status(console: Console, status: HostStatus) -> None:
     for item in status.deployments:
         if item.trouble:
             line(console, f"{item.deployment.name}: {item.trouble}", "yellow")
+        if item.deployment.name in status.tunings:
+            line(console, f"{item.deployment.name}: {status.tunings[item.deployment.name].describe()}", "dim")
+        for note in item.notes:
+            line(console, f"{item.deployment.name}: {note}", "yellow")
     supervisor = status.supervisor
     told = "no supervisor runs" if supervisor is None else f"supervisor {supervisor.pid}, Hyperion {supervisor.version}"
     line(console, told, "dim")

@@ -5,6 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hyperion.cli.render import line, number, pairs, table
+from hyperion.cli.render_quantization import (
+    describe_agreement,
+    show_classes,
+    show_layers,
+    show_reasons,
+    show_trials,
+    verdict,
+)
 from hyperion.cli.render_version import show_version_history
 from hyperion.cli.text import bytes_for_people
 
@@ -13,7 +21,6 @@ if TYPE_CHECKING:
 
     from hyperion.domain.manifest import Layer
     from hyperion.domain.platform import PlatformProfile
-    from hyperion.domain.scheme import Agreement
     from hyperion.domain.tensor import TensorSpec
     from hyperion.usecases.extract import ExtractSummary
     from hyperion.usecases.inspect import PackageOverview
@@ -21,26 +28,21 @@ if TYPE_CHECKING:
 
 
 def show_summary(console: Console, summary: PackageSummary) -> None:
-    """Layers with their schemes and sizes, why anything stayed in float, then the package."""
-    columns = ("layer", "name", "scheme", "bits", "before", "after")
-    rows = (
-        (
-            layer.index, layer.name, layer.scheme, layer.bits,
-            bytes_for_people(layer.bytes_before), bytes_for_people(layer.bytes_after),
-        )
-        for layer in summary.layers
-    )  # fmt: skip
-    table(console, columns, rows, right=("layer", "bits", "before", "after"))
-    for layer in summary.layers:
-        for kept in layer.kept:
-            alone = summary.alone.get(kept.tensor)
-            more = "" if alone is None else f": quantizing it alone changes the output by {alone:.1%}"
-            line(console, f"  {kept.tensor} stayed as it was: {kept.reason}{more}", "dim")
+    """Layers with schemes, sizes and errors, why anything stayed in float, what was tried, the verdict, the package."""
+    found = summary.measurements
+    show_layers(console, summary.layers, found)
+    show_reasons(console, summary.layers, summary.alone)
     line(console, "")
+    show_trials(console, found.trials, every=False)
+    show_classes(console, found.loss if summary.budget is not None else None, every=False)
     ratio = f" ({summary.bytes_after / summary.bytes_before:.0%})" if summary.bytes_before else ""
+    agreement = describe_agreement(summary.agreement)
+    judged = () if summary.budget is None else verdict(summary.budget, found)
     rows_below = (
+        *(("" if at else "  converted", note) for at, note in enumerate(summary.converted)),
         ("  scheme", _scheme(summary)),
-        ("  agreement", _agreement(summary.agreement) or summary.agreement_unavailable),
+        ("  agreement", agreement or (None if judged else summary.agreement_unavailable)),
+        *judged,
         ("  weights", f"{bytes_for_people(summary.bytes_before)} → {bytes_for_people(summary.bytes_after)}{ratio}"),
         ("  file", f"{summary.path}, {bytes_for_people(summary.size_bytes)}, in {number(summary.duration_s)} s"),
         ("  digest", summary.digest),
@@ -50,15 +52,8 @@ def show_summary(console: Console, summary: PackageSummary) -> None:
 
 
 def _scheme(summary: PackageSummary) -> str:
-    shortfall = None if summary.shortfall is None else f"with all quantized, {summary.shortfall}"
+    shortfall = None if summary.shortfall is None else f"with the smallest everywhere, {summary.shortfall}"
     return ": ".join(part for part in (summary.scheme, summary.reason, shortfall) if part is not None)
-
-
-def _agreement(agreement: Agreement | None) -> str | None:
-    if agreement is None:
-        return None
-    measure = "same class as the float model" if agreement.measure == "top1" else "mean cosine with the float model"
-    return f"{agreement.value:.4f} {measure} over {agreement.rows} rows (threshold {agreement.threshold})"
 
 
 def show_extracted(console: Console, summary: ExtractSummary) -> None:
@@ -83,6 +78,10 @@ def show_platform(console: Console, profile: PlatformProfile) -> None:
         ("  opsets", opsets),
         ("  operators", None if profile.operators is None else len(profile.operators)),
         ("  cpu features", " ".join(profile.cpu_features or ())),
+        *(
+            ("  confines", str(protection))
+            for protection in (profile.confinement.protections if profile.confinement else ())
+        ),
         ("  probed at", profile.probed_at),
     )
     pairs(console, rows)
@@ -104,9 +103,11 @@ def show_overview(console: Console, overview: PackageOverview) -> None:
         ("  inputs", "; ".join(_input(spec) for spec in signature.inputs)),
         ("  outputs", "; ".join(f"{spec.name} {spec.describe()}" for spec in signature.outputs)),
         ("  labels", ", ".join(signature.labels or ())),
+        ("  processing", "; ".join(finding.summary for finding in overview.processing)),
         ("  engine", f"{engine.name} from {engine.minimum_version}; opset {opsets}"),
         ("  scheme", None if quantization is None else quantization.scheme),
-        ("  agreement", _agreement(overview.measurements.agreement) or overview.measurements.unavailable),
+        ("  agreement", describe_agreement(overview.measurements.agreement) or overview.measurements.unavailable),
+        ("  on this host", None if overview.tuning is None else overview.tuning.describe()),
         ("  golden", ", ".join(overview.golden) or "no golden requests"),
         ("  size", f"{bytes_for_people(overview.total_bytes)}, weights {bytes_for_people(overview.weights_bytes)}"),
         ("  parent", None if overview.parent is None else f"{overview.parent.version}, {overview.parent.digest}"),

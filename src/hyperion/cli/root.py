@@ -9,7 +9,9 @@ from hyperion.cli.command import Lazy, LazyGroup
 COMMANDS: dict[str, Lazy] = {
     "package": Lazy("hyperion.cli.package:package", "Pack a model directory into one .hyperion file."),
     "extract": Lazy("hyperion.cli.package:extract", "Unpack a package, verifying every byte."),
+    "run": Lazy("hyperion.cli.run:run", "Run a package on texts, rows of a table or tensors."),
     "inspect": Lazy("hyperion.cli.package:inspect", "Show what is in a package."),
+    "quantize": Lazy("hyperion.cli.quantize:quantize", "Show how a package is quantized, and what that costs."),
     "version": Lazy("hyperion.cli.version:version", "Check, raise, recover and compare the versions of packages."),
     "sign": Lazy("hyperion.cli.sign:sign", "Sign a package, so that others can tell whose it is."),
     "keygen": Lazy("hyperion.cli.sign:keygen", "Make a pair of keys for signing."),
@@ -25,6 +27,7 @@ COMMANDS: dict[str, Lazy] = {
     "logs": Lazy("hyperion.cli.history:logs", "Show what a deployment's workers wrote."),
     "stop": Lazy("hyperion.cli.deploy:stop", "Drain and stop a deployment, or all."),
     "serve": Lazy("hyperion.cli.serve:serve", "Run the supervisor in this terminal or under init."),
+    "cache": Lazy("hyperion.cli.cache:cache", "Show, check and clear what this host made of packages for its workers."),
     "platform": Lazy("hyperion.cli.platform:platform", "Describe this machine for compatibility checks."),
     "completion": Lazy("hyperion.cli.completion:completion", "Print the shell completion script."),
 }

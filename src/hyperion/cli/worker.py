@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 def main(arguments: Sequence[str]) -> int:
     """Serve one revision until the supervisor says otherwise; returns the exit status."""
     from hyperion import __version__
+    from hyperion.adapters.confinement import refuse_io_uring
     from hyperion.bootstrap import open_worker_parts
     from hyperion.serving.worker import run_worker
 
@@ -19,6 +20,7 @@ def main(arguments: Sequence[str]) -> int:
         signal.signal(number, signal.SIG_IGN)  # a worker leaves when its supervisor says so, or is gone
     control, listener = (_inherited(int(number)) for number in arguments)
     parts = open_worker_parts()
+    refuse_io_uring()  # before there is an event loop
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(run_worker(parts, control, listener, __version__))
 

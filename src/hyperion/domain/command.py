@@ -116,6 +116,8 @@ class DeploymentStatus(Document):
     workers: tuple[WorkerFigures, ...]
     trouble: str | None = None
     """Why it does not serve, in words."""
+    notes: tuple[str, ...] = ()
+    """What its workers do otherwise than they should, though they serve, such as loading without a host image."""
 
 
 class StatusReply(Document):

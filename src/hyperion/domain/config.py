@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from hyperion.domain.document import DeploymentName, Document, WrittenDocument
+from hyperion.domain.image import ImageMode
+from hyperion.domain.tuning import BatchingMode, Threads, Tuning
 
 PositiveSeconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -53,6 +55,18 @@ class MemoryBudget(Document):
     """Resident memory that one worker may have after warm-up, in MiB; None for no budget."""
 
 
+class Batching(Document):
+    """Whether a worker answers requests together that wait for the engine at the same time."""
+
+    mode: BatchingMode = "auto"
+    """``auto``: where this host measured at deploy that it pays and gives the same answers; ``on``: wherever it gives
+    the same answers; ``off``: never."""
+    max_batch: Annotated[int, Field(ge=1, le=4096)] = 32
+    """Most rows of one run."""
+    max_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 1.0
+    """How long a busy worker may wait for more requests; an idle one never waits."""
+
+
 class DeploymentConfig(WrittenDocument):
     """deployment.json: how a package is served. Every key has a default that serves."""
 
@@ -61,8 +75,12 @@ class DeploymentConfig(WrittenDocument):
     serve: Serve = Serve()
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     """Processes that serve the active revision."""
-    threads: Annotated[int, Field(ge=1, le=256)] = 1
-    """Intra-op threads of each worker's engine session."""
+    threads: Threads = 1
+    """Intra-op threads of each worker's engine session; ``"auto"`` takes what this host measured at deploy as best."""
+    image: ImageMode = "auto"
+    """Whether workers load a host image of the package, made on this host, whose pages they share: ``auto`` where the
+    workers would copy 64 MiB of weights or more."""
+    batching: Batching = Batching()
     strategy: Literal["blue-green"] = "blue-green"
     """How a rollout moves traffic."""
     limits: Limits = Limits()
@@ -83,6 +101,17 @@ class DeploymentConfig(WrittenDocument):
     """The steps of this deployment, in words or as a link."""
     runbook: str | None = None
     """Where the person on call finds what to do."""
+
+    def threads_for(self, tuning: Tuning | None, cores: int) -> int:
+        """Threads of each worker's session on a machine of ``cores`` cores, by what was measured there."""
+        if self.threads != "auto":
+            return self.threads
+        return 1 if tuning is None else tuning.threads_for(self.workers, cores)
+
+    @property
+    def fixed_threads(self) -> int:
+        """Threads before anything was measured."""
+        return 1 if self.threads == "auto" else self.threads
 
 
 class VerificationConfig(WrittenDocument):

@@ -31,6 +31,7 @@ class EventKind(StrEnum):
     WORKER_READY = "worker.ready"
     WORKER_EXITED = "worker.exited"
     WORKERS_GAVE_UP = "workers.gave_up"
+    IMAGE_BUILT = "image.built"
 
 
 class EventDraft(Document):

@@ -30,6 +30,8 @@ SIGNING = "model.sig"
 """The detached signing: an entry that the manifest does not list."""
 WEIGHTS_FOLDER = "weights/"
 GOLDEN_FOLDER = "assets/golden/"
+BUDGET_FOLDER = "assets/budget/"
+"""The rows by which a host can hold a package to its accuracy budget."""
 
 WeightScheme = Literal["none", "int8", "w8", "w4", "static-int8", "fp16"]
 """How a weight may be stored: in float; 8 bits, with activations quantized while running; 8 or 4 bits, weights alone;
@@ -197,7 +199,7 @@ class ModelCard(Document):
 
 
 __all__ = [
-    "ARCHITECTURE", "FORMAT_NAME", "FORMAT_VERSION", "GOLDEN_FOLDER", "MANIFEST", "OPTIMIZATION", "QUANTIZATION",
-    "WEIGHTS_FOLDER", "DType", "EngineRequirement", "Entry", "GoldenRequest", "HistoryLine", "Layer", "LayerTensor",
-    "Manifest", "ModelCard", "Parent", "SchemeName", "WeightScheme",
+    "ARCHITECTURE", "BUDGET_FOLDER", "FORMAT_NAME", "FORMAT_VERSION", "GOLDEN_FOLDER", "MANIFEST", "OPTIMIZATION",
+    "QUANTIZATION", "WEIGHTS_FOLDER", "DType", "EngineRequirement", "Entry", "GoldenRequest", "HistoryLine", "Layer",
+    "LayerTensor", "Manifest", "ModelCard", "Parent", "SchemeName", "WeightScheme",
 ]  # fmt: skip

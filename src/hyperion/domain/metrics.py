@@ -13,6 +13,9 @@ LATENCY_BOUNDS_S: tuple[float, ...] = (
 )  # fmt: skip
 """Upper bounds of the latency buckets in seconds; one more bucket holds what is slower."""
 
+BATCH_BOUNDS = (1, 2, 4, 8, 16, 32)
+"""Upper bounds of the buckets for how many requests a run of the engine answered."""
+
 ERROR_CAUSES = (
     "bad_request", "not_found", "too_large", "timeout", "overloaded", "engine", "non_finite_output", "internal",
 )  # fmt: skip

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from hyperion.domain.confinement import Confinement
 from hyperion.domain.document import WrittenDocument
 
 
@@ -25,6 +26,8 @@ class PlatformProfile(WrittenDocument):
     """Newest operator set that the engine runs, by domain."""
     operators: tuple[str, ...] | None = None
     """``domain::Operator`` that the engine registers."""
+    confinement: Confinement | None = None
+    """What holds children and workers back there."""
     probed_at: str | None = None
 
     @property

@@ -5,15 +5,12 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hyperion.domain.document import Document, Many, WrittenDocument
-from hyperion.domain.scheme import QuantizeChoice, WeightScheme
-
-Metric = Literal["accuracy", "f1", "top1", "cosine", "kl"]
-"""``accuracy`` and ``f1`` (macro) against labels; ``top1`` (share of rows with the float model's class), ``cosine``
-(mean over rows) and ``kl`` (Kullback–Leibler divergence from the float model's distribution, nats) against the float
-model."""
+from hyperion.domain.loss import LossBudget
+from hyperion.domain.manifest import WeightScheme
+from hyperion.domain.scheme import QuantizationRecord, QuantizeChoice
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -31,19 +28,6 @@ class SchemeOverride(Document):
         return fnmatchcase(weight, self.match) or fnmatchcase(layer, self.match)
 
 
-class LossBudget(Document):
-    """What quantizing may cost at most."""
-
-    metric: Metric
-    max_loss: Annotated[float, Field(ge=0)]
-    """Largest loss against the float model: a share for accuracy, f1 and top1 (0.005 is half a point), 1 - mean
-    cosine, or nats."""
-    max_class_loss: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Largest loss of recall that any one class may suffer."""
-    output: str | None = None
-    """The output that is judged; by default the class scores, else the first floating-point one."""
-
-
 class EvaluationData(Document):
     """Where the rows come from; three disjoint sets are drawn: calibration, search and report."""
 
@@ -57,6 +41,12 @@ class EvaluationData(Document):
     """Of the rows of ``folder``."""
     search_share: Share = 0.4
     """Of the rows of ``folder``; what is left is the report set, which no decision ever sees."""
+
+    @model_validator(mode="after")
+    def _leaves_a_report_set(self) -> EvaluationData:
+        if self.calibration_share + self.search_share >= 1:
+            raise ValueError("calibration_share and search_share leave nothing for the report set")
+        return self
 
 
 class QuantizationPolicy(WrittenDocument):
@@ -76,3 +66,11 @@ class QuantizationPolicy(WrittenDocument):
         """The scheme that a person set for a weight, or None."""
         found = [item.scheme for item in self.overrides if item.names(layer, weight)]
         return found[-1] if found else None
+
+
+def policy_of(record: QuantizationRecord) -> QuantizationPolicy:
+    """The policy that a package was made by, as far as its record tells: where the rows came from it does not."""
+    return QuantizationPolicy(scheme=record.requested, budget=record.budget, seed=record.seed or 0)
+
+
+__all__ = ["EvaluationData", "LossBudget", "QuantizationPolicy", "SchemeOverride", "policy_of"]

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from hyperion.domain.document import Digest, Document, Many
+from hyperion.domain.loss import LossBudget, MeasuredLoss, SetSizes, TriedForm, WeightEffect
 from hyperion.domain.manifest import SchemeName, WeightScheme
 from hyperion.domain.platform import PlatformProfile
 
@@ -26,20 +27,25 @@ AGREEMENT_THRESHOLD = 0.99
 W4_BLOCK = 32
 """Weights that share one scale and zero point in ``w4``."""
 
-GOLDEN_RELATIVE: dict[str, float] = {"int8": 0.15, "w4": 0.3}
-"""How far a golden answer may lie from the float model's, as a share of its norm, where nobody wrote tolerances.
+GOLDEN_RELATIVE: dict[SchemeName, float] = {"fp16": 0.02, "w8": 0.1, "int8": 0.15, "static-int8": 0.2, "w4": 0.3}
+"""How far a golden answer may lie from the float model's, as a share of its norm, where nobody wrote tolerances; of
+several schemes in one model the widest counts.
 
 A cosine of 0.99 (AGREEMENT_THRESHOLD) between vectors of one length is a distance of √(2 · 0.01) = 0.14; 4 bits get
-twice the room. Measured on six models: 0.00–0.12 with int8, 0.00–0.22 with w4.
+twice the room. Measured on six models: 0.00–0.12 with int8, 0.00–0.22 with w4. They only say that the right model
+answers; where a budget is stated, its check is the judge of quality.
 """
 
 VNNI_FEATURES = frozenset({"vnni", "avx_vnni", "avxvnni", "avx512_vnni", "avx512vnni", "avx_vnni_int8", "asimddp"})
 """CPU features with which u8·s8 products cannot saturate, so that int8 may use its full range."""
 
-STORAGE = {
+STORAGE: dict[SchemeName, str] = {
     "int8": "symmetric, one scale per output channel or row; activations are quantized while running",
     "w4": f"asymmetric blocks of {W4_BLOCK} along the input axis, two values a byte, low nibble first; "
     "zero points are packed alike",
+    "w8": f"symmetric blocks of {W4_BLOCK} along the input axis, one byte a value, of which 128 is zero",
+    "static-int8": "symmetric, one scale per output channel; activations in steps that calibration data gave",
+    "fp16": "half precision; computed in float32",
 }
 """How tensors of a scheme are to be read."""
 
@@ -75,6 +81,24 @@ class KeptTensor(Document):
     reason: str
 
 
+class StoredWeight(Document):
+    """A weight that is stored in few bits, and how far that is from its float values.
+
+    The figures follow from the weight alone by exact sums, so they are the same wherever it is packaged.
+    """
+
+    tensor: str
+    scheme: SchemeName
+    bits: Annotated[int, Field(ge=1, le=64)]
+    bytes_before: int
+    bytes_after: int
+    sqnr_db: float | None = None
+    """Signal to quantization noise; None where there is no noise at all."""
+    cosine: float | None = None
+    reason: str | None = None
+    """Why it has this scheme where a smaller one was to be had, or the model was asked for in another."""
+
+
 class LayerScheme(Document):
     """What became of one layer."""
 
@@ -87,6 +111,8 @@ class LayerScheme(Document):
     bytes_after: int
     kept: Many[KeptTensor] = ()
     """Weights of this layer that stayed as they were, each with its reason."""
+    weights: Many[StoredWeight] = ()
+    """Its other weights."""
 
 
 class Agreement(Document):
@@ -117,6 +143,18 @@ class Measurements(Document):
     """What kept ``auto`` from quantizing everything, such as ``cosine agreement is 0.97, below 0.99``."""
     alone: dict[str, float] = {}
     """For weights that ``auto`` left in float: relative error of the output when they alone are quantized."""
+    sets: SetSizes | None = None
+    """The rows that were used; None where nothing was compared."""
+    loss: MeasuredLoss | None = None
+    """On the report set."""
+    search_loss: MeasuredLoss | None = None
+    """On the search set, which the decisions were made on."""
+    effects: Many[WeightEffect] = ()
+    """What became of the outputs of each quantized weight's node."""
+    trials: Many[TriedForm] = ()
+    """Every form that was measured on the search set, in order."""
+    cpu_features: Many[str] = ()
+    """Of this host, those that decide which kernels multiply integers."""
 
 
 class HostMeasurements(Document):
@@ -141,6 +179,10 @@ class QuantizationRecord(Document):
     """The scheme of most quantized bytes; ``none`` where nothing was quantized."""
     reason: str | None = None
     """Why nothing was quantized, or why layers stayed in float; no measured figures."""
+    budget: LossBudget | None = None
+    """What quantizing may cost at most, where a person said so; a sample to check it by is under assets/budget/."""
+    seed: int | None = None
+    """Of the sets that the choice was made on."""
     full_range: bool = False
     """Whether int8 weights use all of -127…127; otherwise -64…64, which no CPU can saturate."""
     storage: dict[str, str] = {}
@@ -160,6 +202,6 @@ def rounded(value: float, digits: int = 4) -> float:
 
 __all__ = [
     "AGREEMENT_THRESHOLD", "GOLDEN_RELATIVE", "STORAGE", "VNNI_FEATURES", "W4_BLOCK", "Agreement", "HostMeasurements",
-    "KeptTensor", "LayerScheme", "Measurements", "QuantizationRecord", "QuantizeChoice", "TargetPlatform",
-    "WeightScheme", "rounded",
+    "KeptTensor", "LayerScheme", "Measurements", "QuantizationRecord", "QuantizeChoice", "StoredWeight",
+    "TargetPlatform", "WeightScheme", "rounded",
 ]  # fmt: skip

@@ -11,9 +11,12 @@ from pathlib import Path
 
 from hyperion.ports.client import Answer, InferenceClient
 from hyperion.ports.clock import Clock
-from hyperion.ports.datasets import Batch, Dataset, Datasets
+from hyperion.ports.conversion import Conversion, ConversionOptions, ModelConverters
+from hyperion.ports.datasets import Batch, Dataset, Datasets, EvaluationSets
 from hyperion.ports.files import Files, PackageOpener
+from hyperion.ports.images import BuiltImage, HostImages, ImageChoice
 from hyperion.ports.inference import (
+    PREPACKED_BYTES,
     Engine,
     InferenceJob,
     InferenceResult,
@@ -32,8 +35,10 @@ from hyperion.ports.models import (
     ModelSources,
     PreparedLayer,
     PreparedModel,
+    QuantizeRequest,
     SourceFile,
 )
+from hyperion.ports.processing import Encoded, Processor, Processors, TokenPlaces
 from hyperion.ports.reporter import Reporter
 from hyperion.ports.state import Ledger, PackageStore, ProofRecord, ReportStore, ServingLog
 from hyperion.ports.supervision import SupervisorControl, WorkerLauncher, WorkerProcess
@@ -48,10 +53,12 @@ class Host:
     clock: Clock
     files: Files
     sources: ModelSources
+    converters: ModelConverters
     graphs: ModelGraphs
     weights: ModelWeights
     engine: Engine
     sandbox: Sandbox
+    images: HostImages
     packages: PackageOpener
     store: PackageStore
     proofs: ProofRecord
@@ -62,28 +69,38 @@ class Host:
     facts: HostFacts
     inference: InferenceClient
     datasets: Datasets
+    processors: Processors
     state_dir: Path
     trust_policy: Path | None = None
     """Whose signing is demanded; None for trust.json in the state folder, where there is one."""
 
 
 __all__ = [
+    "PREPACKED_BYTES",
     "Answer",
     "Array",
     "Batch",
+    "BuiltImage",
     "Clock",
+    "Conversion",
+    "ConversionOptions",
     "Dataset",
     "Datasets",
+    "Encoded",
     "Engine",
+    "EvaluationSets",
     "Files",
     "GoldenSource",
     "Host",
     "HostFacts",
+    "HostImages",
+    "ImageChoice",
     "InferenceClient",
     "InferenceJob",
     "InferenceResult",
     "Ledger",
     "MemoryFigures",
+    "ModelConverters",
     "ModelGraph",
     "ModelGraphs",
     "ModelSource",
@@ -95,7 +112,10 @@ __all__ = [
     "PreparedLayer",
     "PreparedModel",
     "ProcessUsage",
+    "Processor",
+    "Processors",
     "ProofRecord",
+    "QuantizeRequest",
     "ReportStore",
     "Reporter",
     "Sandbox",
@@ -106,6 +126,7 @@ __all__ = [
     "SourceFile",
     "SupervisorControl",
     "Tensors",
+    "TokenPlaces",
     "WorkerLauncher",
     "WorkerProcess",
 ]

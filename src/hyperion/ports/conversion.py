@@ -5,9 +5,14 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from hyperion.ports.reporter import Reporter
+
+SourceKind = Literal["hugging-face", "scikit-learn", "torch"]
+"""Frameworks whose models are converted."""
+SourceTask = Literal["embedding", "sequence-classification", "token-classification"]
+"""What a Hugging Face model is converted for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +22,7 @@ class ConversionOptions:
     Attributes:
         trust_pickle: Whether code in pickle, joblib and .pt2 files may run, in the sandbox.
         trusted_types: Types of a skops file beyond those that skops itself trusts.
-        task: Of a Hugging Face model, where its config.json does not say: ``embedding``, ``sequence-classification``
-            or ``token-classification``.
+        task: What a Hugging Face model is for, where its files do not say (SourceTask); None to go by them.
     """
 
     trust_pickle: bool = False
@@ -44,10 +48,10 @@ class Conversion:
 class ModelConverters(Protocol):
     """Turns models of other frameworks into model directories."""
 
-    def recognise(self, path: Path) -> str | None:
-        """What a path holds where it needs converting: ``hugging-face``, ``scikit-learn`` or ``torch``.
+    def recognise(self, path: Path) -> SourceKind | None:
+        """What a path holds where it needs converting.
 
-        None for a model directory with model.onnx, an extracted package, and everything else that reading will judge.
+        None for an ONNX model, an extracted package, and everything else: reading it will judge.
         """
 
     def convert(self, path: Path, options: ConversionOptions, reporter: Reporter) -> AbstractContextManager[Conversion]:
@@ -55,6 +59,7 @@ class ModelConverters(Protocol):
 
         Raises:
             ModelSourceError: It cannot be converted, or is not trusted.
-            ConfigError: A missing extra (code ``extra.missing``), or an option that does not apply.
+            ConfigError: A missing extra (code ``extra.missing``), or an option that does not apply (code
+                ``convert.option``).
             EngineError: The child crashed or ran out of time or memory.
         """

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 # Only types are spoken of here: the supervisor needs no numpy, and a worker's start is waited for.
 if TYPE_CHECKING:
+    from hyperion.domain.loss import SetSizes
     from hyperion.domain.tensor import Signature
     from hyperion.ports.tensors import Array, Tensors
 
@@ -57,3 +58,22 @@ class Datasets(Protocol):
             NotFoundError: There is no such folder (code ``dataset.not_found``).
             ConfigError: It holds no data, or data that the model does not take; names every faulty file.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSets:
+    """Disjoint sets of rows.
+
+    Attributes:
+        calibration: What the ranges of activations are found on; None without such data.
+        search: What decisions are made on.
+        report: What no decision sees.
+        sample: Rows of the report set, few enough to travel with the package; each class has its share.
+        sizes: How many rows each has, and where they come from.
+    """
+
+    calibration: Dataset | None
+    search: Dataset
+    report: Dataset
+    sample: Dataset
+    sizes: SetSizes

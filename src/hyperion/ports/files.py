@@ -38,6 +38,15 @@ class Files(Protocol):
             HostError: It exists, there is no folder to make it in, no permission.
         """
 
+    def scratch(self, path: Path) -> AbstractContextManager[Path]:
+        """A private folder beside ``path``, on its file system, for what is too large for memory.
+
+        It is removed when the context ends; where the process is killed, the next writer of ``path`` removes it.
+
+        Raises:
+            HostError: As above.
+        """
+
     def staging(
         self, path: Path, *, replace: bool = False, keep_as: Path | None = None
     ) -> AbstractContextManager[Path]:

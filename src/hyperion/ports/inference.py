@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Protocol
 
 # Only types are spoken of here: the supervisor needs no numpy, and a worker's start is waited for.
 if TYPE_CHECKING:
+    from hyperion.domain.confinement import Confinement
     from hyperion.domain.tensor import TensorSpec
+    from hyperion.domain.tuning import Curve
     from hyperion.format.package import PackageReader
     from hyperion.ports.tensors import Array, Tensors
+
+
+PREPACKED_BYTES = 192 * 1024**2
+"""Of weights that are worth copying for a few runs; a larger model is proven and measured where its weights lie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +30,9 @@ class SessionOptions:
     in place at once and runs somewhat slower; 4-bit kernels need it."""
     interruptible: bool = False
     """Whether Ctrl-C ends a run; it costs each run a thread, so it is for commands that people wait for."""
+    run_timeout_s: float | None = None
+    """How long a run may take until it is ended (``engine.timeout``). Where the engine does not let itself be ended,
+    the process ends: this is for workers, which their supervisor starts again."""
 
 
 class Session(Protocol):
@@ -56,6 +65,17 @@ class Engine(Protocol):
             EngineError: The engine rejects the graph.
         """
 
+    def build_image(self, package: PackageReader, folder: Path, options: SessionOptions = SessionOptions()) -> Session:
+        """Load a package as ``load`` does, raises as it does, and leaves its host image in the empty ``folder``."""
+
+    def load_image(self, package: PackageReader, folder: Path, options: SessionOptions = SessionOptions()) -> Session:
+        """Load a package from the host image in ``folder``, whose files were checked by digest: no weight is copied.
+
+        Raises:
+            MalformedPackageError: The manifest promises other inputs or outputs than the image has.
+            EngineError: The engine rejects it.
+        """
+
     def operators(self) -> frozenset[str]:
         """``domain::Operator`` of every operator that the engine registers on CPU."""
 
@@ -70,10 +90,12 @@ class SandboxLimits:
     Attributes:
         timeout_s: Wall-clock time until it is killed.
         address_space_bytes: RLIMIT_AS, or None.
+        file_size_bytes: RLIMIT_FSIZE, the largest file that it may write, or None.
     """
 
     timeout_s: float = 120.0
     address_space_bytes: int | None = None
+    file_size_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +121,15 @@ class InferenceJob:
     keep_outputs: bool = True
     kept: frozenset[str] | None = None
     unload: bool = False
+    image: Path | None = None
+    """Where to put a host image of the package: a folder that is not there yet, and appears once the image answers all
+    requests bit for bit as the package does. Then nothing is measured."""
+    curve: bool = False
+    """Whether to measure, after the requests, how batches of the first one pay: a fraction of a second."""
+    source: bool = False
+    """Whether ``package`` is no package but a ``model.onnx`` as somebody wrote it, with its parts beside it."""
+    trial_threads: tuple[int, ...] = ()
+    """With ``curve``: other numbers of threads to try, each in a session of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +171,10 @@ class InferenceResult:
     """Hardware counters over the measured runs (cycles, instructions, cache_references, cache_misses) or None."""
     counters_unavailable: str | None = None
     """Why counters are None."""
+    confinement: Confinement | None = None
+    """What held the child back while it loaded and ran the model."""
+    curve: Curve | None = None
+    """How threads and batches pay, where that was asked for and the first request ran."""
 
 
 class Sandbox(Protocol):

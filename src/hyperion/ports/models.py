@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 # Only types are spoken of here: the supervisor needs no numpy, and a worker's start is waited for.
 if TYPE_CHECKING:
     from hyperion.domain.manifest import EngineRequirement, GoldenRequest, ModelCard, SchemeName
+    from hyperion.domain.quantization_policy import QuantizationPolicy
     from hyperion.domain.scheme import Measurements, QuantizationRecord, QuantizeChoice, TargetPlatform
     from hyperion.domain.tensor import Signature
     from hyperion.format.weights import WeightTensor
+    from hyperion.ports.datasets import EvaluationSets
     from hyperion.ports.reporter import Reporter
     from hyperion.ports.tensors import Tensors
 
@@ -56,11 +58,12 @@ class ModelSource:
     """What a model directory holds, before its graph is read.
 
     Attributes:
-        path: The directory.
-        model: Its ``model.onnx``.
+        path: The directory, or the file that a person named.
+        model: Its ONNX model; of a converted model, that in the converter's folder.
         card: Its ``hyperion.json``, or the defaults.
         files: Configuration files and assets, sorted by entry.
         left_out: Names that are not taken in, each with its reason.
+        policy: Its config/quantization.json; None where it has none.
     """
 
     path: Path
@@ -68,13 +71,19 @@ class ModelSource:
     card: ModelCard
     files: tuple[SourceFile, ...]
     left_out: tuple[str, ...] = ()
+    policy: QuantizationPolicy | None = None
 
 
 class ModelSources(Protocol):
     """Reads model directories."""
 
-    def read(self, path: Path) -> ModelSource:
-        """Look over a model directory.
+    def read(self, path: Path, converted: Path | None = None) -> ModelSource:
+        """Look over a model directory, or a single ONNX file.
+
+        Args:
+            path: What the person named.
+            converted: A folder that a converter made of it: its model is taken, and of its other files and its
+                hyperion.json whatever the person's folder does not say itself.
 
         Raises:
             NotFoundError: Nothing is there (code ``model_source.not_found``).
@@ -118,6 +127,7 @@ class PreparedModel:
         golden: The golden requests, with tolerances that suit the scheme.
         measurements: What was measured on the way; None where nothing was.
         warnings: What a person should know.
+        budget_sample: Entries (name → bytes) by which another host can hold the package to its budget.
     """
 
     architecture: bytes
@@ -127,6 +137,26 @@ class PreparedModel:
     golden: tuple[GoldenSource, ...]
     measurements: Measurements | None = None
     warnings: tuple[str, ...] = ()
+    budget_sample: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizeRequest:
+    """How a model is to be quantized.
+
+    Attributes:
+        choice: The scheme, or ``auto``.
+        policy: Budget, overrides and seed, with the options over them.
+        sets: The rows to calibrate, choose and judge on; None where there are no data.
+        platform: The target; None for any.
+        scratch: A folder for what is too large for memory; it must stay until the package is written.
+    """
+
+    choice: QuantizeChoice
+    policy: QuantizationPolicy
+    sets: EvaluationSets | None
+    platform: TargetPlatform | None
+    scratch: Path
 
 
 class ModelGraph(Protocol):
@@ -137,18 +167,15 @@ class ModelGraph(Protocol):
         """Its inputs and outputs; labels where the graph itself names them."""
 
     def prepare(
-        self,
-        quantize: QuantizeChoice,
-        signature: Signature,
-        golden: Sequence[GoldenSource],
-        platform: TargetPlatform | None,
-        reporter: Reporter,
+        self, request: QuantizeRequest, signature: Signature, golden: Sequence[GoldenSource], reporter: Reporter
     ) -> PreparedModel:
-        """Quantize as asked, measure the agreement with the float model, and split into layers.
+        """Quantize as asked, measure what that costs, and split into layers.
 
         Raises:
+            ConfigError: The data do not suit the model or the metric.
             EngineError: The engine refuses the graph.
             ModelSourceError: The graph cannot be stored without loss.
+            BudgetError: A stated budget is broken (code ``quantize.budget``).
         """
 
 

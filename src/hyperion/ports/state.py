@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hyperion.domain.event import Event, EventDraft, EventKind, LedgerHead
     from hyperion.domain.finding import Report
     from hyperion.domain.scheme import HostMeasurements
+    from hyperion.domain.tuning import Tuning
     from hyperion.format.file_state import FileState
     from hyperion.format.package import PackageReader
 
@@ -106,6 +107,12 @@ class ReportStore(Protocol):
 
     def measurements(self, digest: str, platform: str) -> HostMeasurements | None:
         """None where that package was not measured on that platform."""
+
+    def save_tuning(self, found: Tuning) -> Path:
+        """Keep it in place of an earlier one of the same package and platform."""
+
+    def tuning(self, digest: str, platform: str) -> Tuning | None:
+        """None where that package was not tuned on that platform."""
 
 
 class ServingLog(Protocol):

@@ -1,4 +1,4 @@
-"""How far two models answer alike."""
+"""How far apart two models' answers are."""
 
 from __future__ import annotations
 
@@ -10,67 +10,49 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Likeness:
+class OutputError:
     """Sums over rows, so that slices can be added up.
 
     Attributes:
-        rows: Rows that were compared; those that are not finite in float are not.
-        agreed: Rows with the same class, or the sum of cosines.
         squared_error: Sum of squared differences.
         squared_norm: Sum of squared float outputs.
     """
 
-    rows: int = 0
-    agreed: float = 0.0
     squared_error: float = 0.0
     squared_norm: float = 0.0
 
-    def __add__(self, other: Likeness) -> Likeness:
-        return Likeness(
-            self.rows + other.rows,
-            self.agreed + other.agreed,
-            self.squared_error + other.squared_error,
-            self.squared_norm + other.squared_norm,
-        )
+    def __add__(self, other: OutputError) -> OutputError:
+        return OutputError(self.squared_error + other.squared_error, self.squared_norm + other.squared_norm)
 
     @property
-    def value(self) -> float:
-        """Share of agreeing rows, or mean cosine."""
-        return self.agreed / self.rows if self.rows else 0.0
-
-    @property
-    def error(self) -> float:
+    def relative(self) -> float:
         """Root of the summed squared differences, relative to the float outputs."""
         if self.squared_norm > 0:
             return float((self.squared_error / self.squared_norm) ** 0.5)
         return 0.0 if self.squared_error == 0 else float("inf")
 
 
-def compare_rows(expected: NDArray[Any], found: NDArray[Any], *, classes: bool) -> Likeness:
-    """Compare outputs row by row.
+def output_error(expected: NDArray[Any], found: NDArray[Any]) -> OutputError:
+    """How far an output is from the float model's.
 
     Args:
-        expected: Of the float model, [rows, …].
-        found: Of the quantized model, the same shape; rows that are not finite where ``expected`` is agree in nothing.
-        classes: Whether the last axis holds class scores: then the largest counts, else the cosine.
+        expected: Of the float model, [rows, …]; rows that are not finite in it are left out.
+        found: Of the quantized model, the same shape; rows that are not finite where ``expected`` is count as zeros.
     """
     import numpy as np
 
     if expected.shape != found.shape:
-        return Likeness(rows=1, squared_error=float("inf"), squared_norm=1.0)
-    width = expected.shape[-1] if classes and expected.ndim else -1
+        return OutputError(float("inf"), 1.0)
     rows = expected.shape[0] if expected.ndim > 1 else 1
-    want = expected.astype(np.float64).reshape((-1, width) if classes else (rows, -1))
+    want = expected.astype(np.float64).reshape(rows, -1)
     have = found.astype(np.float64).reshape(want.shape)
     usable = np.isfinite(want).all(axis=1)
     want, have = want[usable], have[usable]
     if not want.size:
-        return Likeness()
+        return OutputError()
     broken = np.asarray(~np.isfinite(have).all(axis=1))
     have = np.where(broken[:, None], 0.0, have)
-    alike = (want.argmax(axis=1) == have.argmax(axis=1)).astype(np.float64) if classes else _cosines(want, have)
-    alike = np.where(broken, 0.0, alike)
-    return Likeness(len(want), float(alike.sum()), float(((want - have) ** 2).sum()), float((want**2).sum()))
+    return OutputError(float(((want - have) ** 2).sum()), float((want**2).sum()))
 
 
 def are_probabilities(rows: NDArray[Any]) -> bool:
@@ -81,8 +63,8 @@ def are_probabilities(rows: NDArray[Any]) -> bool:
     return bool((values >= 0).all() and (np.abs(values.sum(axis=-1) - 1) < 1e-3).all())
 
 
-def _cosines(want: NDArray[Any], have: NDArray[Any]) -> NDArray[Any]:
-    """Cosine of each row; two rows of zeros agree."""
+def row_cosines(want: NDArray[Any], have: NDArray[Any]) -> NDArray[Any]:
+    """Cosine of each row of two matrices; two rows of zeros agree."""
     import numpy as np
 
     lengths = np.linalg.norm(want, axis=1) * np.linalg.norm(have, axis=1)

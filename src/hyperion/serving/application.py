@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from hyperion.errors import EngineError
-from hyperion.ports import Array, Session
+from hyperion.ports import Array, Session, Tensors
+from hyperion.serving.batching import Batcher
 from hyperion.serving.connection import Door
 from hyperion.serving.exposition import CONTENT_TYPE, render_metrics
 from hyperion.serving.failure_log import FailureLog
@@ -25,12 +26,15 @@ from hyperion.serving.protocol import (
     render_server,
     request_id,
 )
+from hyperion.serving.raw_inputs import RawRequests
 from hyperion.serving.telemetry import INFLIGHT, read_slots
 
 INLINE_RUN_MS = 1.0
 """A model that runs faster than this is run in the event loop: a thread would cost more than it frees."""
 INLINE_BODY_BYTES = 64 * 1024
 """Larger requests run in the thread even then, since they hold more rows than the warm-up measured."""
+INLINE_RAW_BYTES = 2 * 1024
+"""The same for raw requests: tokenizing takes longer than reading numbers, and the warm-up did not measure it."""
 RETRY_AFTER_S = 1
 
 JSON_TYPE = b"application/json"
@@ -52,15 +56,23 @@ class Application:
         metrics_dir: Path,
         run_ms: float,
         server_version: str,
+        raw_requests: RawRequests | None = None,
+        max_batch: int = 1,
+        max_wait_s: float = 0.0,
     ) -> None:
         self._model = model
+        self._raw_requests = raw_requests
         self._session = session
         self._door = door
         self._slot = door.slot
         self._log = log
         self._metrics_dir = metrics_dir
         self._inline_bytes = INLINE_BODY_BYTES if run_ms < INLINE_RUN_MS else 0
+        self._inline_raw_bytes = INLINE_RAW_BYTES if run_ms < INLINE_RUN_MS else 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
+        self._batcher: Batcher | None = None
+        if max_batch > 1:
+            self._batcher = Batcher(self._run_engine, self._thread, max_batch, max_wait_s, self._slot.batched)
         self._timeout_s = door.limits.request_timeout_s
         self._identity_bytes = sum(len(name) + len(value) + 4 for name, value in door.default_headers)
         base = f"/v2/models/{model.name}"
@@ -129,24 +141,41 @@ class Application:
         if self._slot.counters[INFLIGHT] > limit:
             raise RequestRefused("overloaded", f"{limit} requests are in work, the most that are accepted; retry later")
         request = parse_infer(self._model, body)
-        if len(body) < self._inline_bytes:
-            outputs = self._run_engine(request)
+        if self._batcher is not None:
+            outputs = await self._in_time(self._run_batched(request, self._batcher))
+        elif len(body) < (self._inline_bytes if request.raw is None else self._inline_raw_bytes):
+            outputs = self._run_request(request)
         else:
-            outputs = await self._run_in_thread(request)
+            work = asyncio.get_running_loop().run_in_executor(self._thread, self._run_request, request)
+            outputs = await self._in_time(work)
         return render_infer(self._model, request, outputs)
 
-    async def _run_in_thread(self, request: InferenceRequest) -> dict[str, Array]:
-        work = asyncio.get_running_loop().run_in_executor(self._thread, self._run_engine, request)
+    async def _in_time(self, work: Awaitable[Tensors]) -> Tensors:
         try:
             return await asyncio.wait_for(work, self._timeout_s)
         except TimeoutError as error:
             raise RequestRefused("timeout", f"no answer within {self._timeout_s:g} s") from error
 
-    def _run_engine(self, request: InferenceRequest) -> dict[str, Array]:
+    async def _run_batched(self, request: InferenceRequest, batcher: Batcher) -> Tensors:
+        """As _run_request, but the engine's run may be shared with other requests."""
+        if request.raw is None or self._raw_requests is None:
+            return await batcher.answer(request.feeds)
+        encoded = await asyncio.to_thread(self._raw_requests.encode, request.raw)
+        return self._raw_requests.answered(encoded, await batcher.answer(encoded.feeds), request.outputs)
+
+    def _run_request(self, request: InferenceRequest) -> Tensors:
+        if request.raw is None or self._raw_requests is None:
+            return self._run_engine(request.feeds)
+        encoded = self._raw_requests.encode(request.raw)
+        return self._raw_requests.answered(encoded, self._run_engine(encoded.feeds), request.outputs)
+
+    def _run_engine(self, feeds: Tensors) -> dict[str, Array]:
         began = time.perf_counter_ns()
         try:
-            outputs = self._session.run(request.feeds)
+            outputs = self._session.run(feeds)
         except EngineError as error:
+            if error.code == "engine.timeout":
+                raise RequestRefused("timeout", f"no answer within {self._timeout_s:g} s") from error
             raise RequestRefused("engine", f"the inference engine refused the request: {error.message}") from error
         self._slot.ran(time.perf_counter_ns() - began)
         return outputs

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-CHANNEL_VERSION = 1
+CHANNEL_VERSION = 2
 LINE_LIMIT = 4 * 1024 * 1024
 """Longest message; findings of many golden requests are the largest."""
 
@@ -37,6 +37,18 @@ class Start(msgspec.Struct, frozen=True, tag="start"):
     digest: str
     worker: str
     threads: int
+    workers: int
+    """How many serve the revision."""
+    image: str
+    """``auto``, ``on`` or ``off``; see domain.image."""
+    images: dict[str, str]
+    """Host images of the package by key, as the ledger has them."""
+    batching: str
+    """``auto``, ``on`` or ``off``; see domain.config.Batching."""
+    max_batch: int
+    max_wait_ms: float
+    tuning: dict[str, Any] | None
+    """What this host measured of the package (domain.tuning.Tuning as JSON)."""
     limits: WorkerLimits
     drain_timeout_s: float
     metrics_dir: str
@@ -52,6 +64,10 @@ class LeaveTraffic(msgspec.Struct, frozen=True, tag="lame_duck"):
 
 class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
     load_ms: float
+    image: bool = False
+    """Whether it was loaded from a host image."""
+    image_fault: str | None = None
+    """Why it was not, where it should have been."""
 
 
 class Gated(msgspec.Struct, frozen=True, tag="gated"):
@@ -60,6 +76,10 @@ class Gated(msgspec.Struct, frozen=True, tag="gated"):
     findings: list[dict[str, Any]]
     run_ms: float
     """Median time of a warm run."""
+    max_batch: int = 1
+    """Most rows that share a run."""
+    batching: str = ""
+    """Why so many, in words."""
 
 
 class Accepting(msgspec.Struct, frozen=True, tag="accepting"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from hyperion.domain.metrics import ERROR_CAUSES, LATENCY_BOUNDS_S, Histogram
+from hyperion.domain.metrics import BATCH_BOUNDS, ERROR_CAUSES, LATENCY_BOUNDS_S, Histogram
 from hyperion.serving.telemetry import SlotLabels, SlotReading
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -25,6 +25,7 @@ def render_metrics(slots: Iterable[SlotReading]) -> str:
     for labels, members in groups:
         lines.append(f"{name}_sum{{{labels}}} {sum(slot.engine_ns for slot in members) / 1e9!r}")
         lines.append(f"{name}_count{{{labels}}} {sum(slot.engine_runs for slot in members)}")
+    _batches(lines, groups)
     received, sent = "Bytes received from clients.", "Bytes of answers to inference requests."
     _counter(lines, groups, "hyperion_received_bytes_total", received, lambda s: s.received_bytes)
     _counter(lines, groups, "hyperion_sent_bytes_total", sent, lambda s: s.sent_bytes)
@@ -92,4 +93,18 @@ def _latency(lines: list[str], groups: list[Group]) -> None:
             running += count
             lines.append(f'{name}_bucket{{{labels},le="{bound}"}} {running}')
         lines.append(f"{name}_sum{{{labels}}} {total.sum_s!r}")
+        lines.append(f"{name}_count{{{labels}}} {running}")
+
+
+def _batches(lines: list[str], groups: list[Group]) -> None:
+    """All zeros where no worker batches."""
+    name = "hyperion_batch_size"
+    _family(lines, name, "histogram", "Requests that one run of the engine answered, in workers that batch.")
+    for labels, members in groups:
+        totals = [sum(counts) for counts in zip(*(slot.batches for slot in members), strict=True)]
+        running = 0
+        for bound, count in zip((*map(str, BATCH_BOUNDS), "+Inf"), totals, strict=True):
+            running += count
+            lines.append(f'{name}_bucket{{{labels},le="{bound}"}} {running}')
+        lines.append(f"{name}_sum{{{labels}}} {sum(slot.batched_requests for slot in members)}")
         lines.append(f"{name}_count{{{labels}}} {running}")

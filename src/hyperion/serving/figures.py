@@ -82,6 +82,7 @@ def deployment_status(
         url=running.url,
         workers=worker_figures(running, facts),
         trouble=running.trouble or starting,
+        notes=running.workers.notes,
     )
 
 

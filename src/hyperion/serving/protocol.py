@@ -1,12 +1,12 @@
 """The Open Inference Protocol v2 over HTTP: documents ↔ values, without a socket.
 
 https://github.com/kserve/open-inference-protocol (inference_rest). JSON tensors only; the binary tensor extension
-is refused by name.
+is refused by name. A model with config/processing.json takes raw inputs in place of its tensors (format.raw_tensors).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,12 @@ import msgspec
 import numpy as np
 import orjson
 
+from hyperion.domain.processing import Processing
+from hyperion.domain.raw_input import RawInputs
 from hyperion.domain.tensor import TensorSpec
+from hyperion.format.raw_tensors import are_raw, parse_raw_inputs
+from hyperion.format.tensor_json import DATATYPE_OF, TensorJsonError, parse_tensor, tensor_data
 from hyperion.ports import Array, Tensors
-from hyperion.serving.tensor_json import DATATYPE_OF, TensorJsonError, parse_tensor, tensor_data
 
 STATUS_OF_CAUSE: dict[str, int] = {
     "bad_request": 400,
@@ -81,6 +84,9 @@ class ServedModel:
         inputs: In the model's order.
         outputs: In the model's order.
         platform: Engine, for the metadata document.
+        processing: How raw inputs become tensors; None where only tensors are taken.
+        answers: What a raw request gets beside the outputs.
+        no_raw_inputs: Why raw inputs are not taken although the package has a config/processing.json.
     """
 
     name: str
@@ -89,6 +95,9 @@ class ServedModel:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     platform: str = "onnxruntime_onnx"
+    processing: Processing | None = None
+    answers: tuple[TensorSpec, ...] = ()
+    no_raw_inputs: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +106,15 @@ class InferenceRequest:
 
     Attributes:
         id: The client's name for it, echoed.
-        feeds: Arrays by input name; optional inputs only where they were given.
+        feeds: Arrays by input name; optional inputs only where they were given, none where ``raw`` is set.
         outputs: Names of the wanted outputs, in the wanted order.
+        raw: What was sent in place of tensors.
     """
 
     id: str | None
     feeds: dict[str, Array]
     outputs: tuple[str, ...]
+    raw: RawInputs | None = None
 
 
 def parse_infer(model: ServedModel, body: bytes | bytearray) -> InferenceRequest:
@@ -118,17 +129,20 @@ def parse_infer(model: ServedModel, body: bytes | bytearray) -> InferenceRequest
         raise RequestRefused("bad_request", f"the body is no infer request: {error}") from error
     feeds: dict[str, Array] = {}
     specs = {spec.name: spec for spec in model.inputs}
+    if model.processing is not None and are_raw(request.inputs, model.processing, specs):
+        raw = _raw_inputs(model.processing, request.inputs)
+        return InferenceRequest(request.id, feeds, _wanted((*model.outputs, *model.answers), request.outputs), raw)
     for given in request.inputs:
         spec = specs.get(given.name)
         if spec is None:
-            raise RequestRefused("bad_request", f"unknown input {given.name[:100]!r}; the model takes {_names(specs)}")
+            raise RequestRefused("bad_request", f"unknown input {given.name[:100]!r}; {_taken(model)}")
         if given.name in feeds:
             raise RequestRefused("bad_request", f"input {given.name!r} is given twice")
         feeds[given.name] = _feed(spec, given)
     missing = [name for name, spec in specs.items() if name not in feeds and not spec.optional]
     if missing:
         raise RequestRefused("bad_request", f"missing input {_names(missing)}")
-    return InferenceRequest(request.id, feeds, _wanted(model, request.outputs))
+    return InferenceRequest(request.id, feeds, _wanted(model.outputs, request.outputs))
 
 
 def render_infer(model: ServedModel, request: InferenceRequest, outputs: Tensors) -> bytes:
@@ -146,14 +160,22 @@ def render_infer(model: ServedModel, request: InferenceRequest, outputs: Tensors
 
 
 def render_model(model: ServedModel) -> bytes:
-    """The model's metadata document."""
+    """The model's metadata document; what raw requests send and get follows the tensors, marked as ``raw``."""
+    names = {spec.name for spec in model.inputs}
+    raw = () if model.processing is None else model.processing.raw_inputs
     return orjson.dumps(
         {
             "name": model.name,
             "versions": [model.version],
             "platform": model.platform,
-            "inputs": [_metadata(spec) for spec in model.inputs],
-            "outputs": [_metadata(spec) for spec in model.outputs],
+            "inputs": [
+                *(_metadata(spec) for spec in model.inputs),
+                *(_metadata(spec, raw=True) for spec in raw if spec.name not in names),
+            ],
+            "outputs": [
+                *(_metadata(spec) for spec in model.outputs),
+                *(_metadata(spec, raw=True) for spec in model.answers),
+            ],
         }
     )
 
@@ -196,8 +218,23 @@ def _feed(spec: TensorSpec, given: _Input) -> Array:
         raise RequestRefused("bad_request", f"input {spec.name!r}: {error}") from error
 
 
-def _wanted(model: ServedModel, asked: list[_Output] | None) -> tuple[str, ...]:
-    known = [spec.name for spec in model.outputs]
+def _raw_inputs(processing: Processing, given: Sequence[_Input]) -> RawInputs:
+    try:
+        return parse_raw_inputs(given, processing)
+    except TensorJsonError as error:
+        raise RequestRefused("bad_request", str(error)) from error
+
+
+def _taken(model: ServedModel) -> str:
+    """What the model takes, for a request with something else."""
+    tensors = f"the model takes {_names(spec.name for spec in model.inputs)}"
+    if model.processing is not None:
+        return f"{tensors}, or in their place {_names(spec.name for spec in model.processing.raw_inputs)}"
+    return tensors if model.no_raw_inputs is None else f"{tensors}; {model.no_raw_inputs}"
+
+
+def _wanted(outputs: Sequence[TensorSpec], asked: list[_Output] | None) -> tuple[str, ...]:
+    known = [spec.name for spec in outputs]
     if not asked:
         return tuple(known)
     for output in asked:
@@ -226,11 +263,12 @@ def _rendered(name: str, values: Array) -> dict[str, Any]:
     }
 
 
-def _metadata(spec: TensorSpec) -> dict[str, Any]:
+def _metadata(spec: TensorSpec, *, raw: bool = False) -> dict[str, Any]:
     shape = [size if isinstance(size, int) else -1 for size in spec.shape or ()]
     metadata = {"name": spec.name, "datatype": DATATYPE_OF.get(spec.dtype, "UNKNOWN"), "shape": shape}
-    # The protocol has no word for inputs with a default; parameters are its way of saying more.
-    return {**metadata, "parameters": {"optional": True}} if spec.optional else metadata
+    # The protocol has no word for inputs with a default, nor for raw ones; parameters are its way of saying more.
+    parameters = {key: True for key, holds in (("optional", spec.optional), ("raw", raw)) if holds}
+    return {**metadata, "parameters": parameters} if parameters else metadata
 
 
 def _names(names: Iterable[str]) -> str:

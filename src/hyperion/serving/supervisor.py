@@ -36,7 +36,7 @@ from hyperion.domain.deployment import Deployment, Revision, find_deployment
 from hyperion.domain.document import JsonValue
 from hyperion.domain.event import EventDraft, EventKind
 from hyperion.errors import ConfigError, ConflictError, HostError, HyperionError, NotFoundError
-from hyperion.ports import Clock, HostFacts, Ledger, PackageOpener, PackageStore, WorkerLauncher
+from hyperion.ports import Clock, HostFacts, Ledger, PackageOpener, PackageStore, ReportStore, WorkerLauncher
 from hyperion.serving.admission import admit_package, make_revision
 from hyperion.serving.control import ControlServer, Tell
 from hyperion.serving.deployment import RunningDeployment
@@ -63,6 +63,7 @@ class SupervisorParts:
     clock: Clock
     control_path: Path
     metrics_dir: Path
+    reports: ReportStore
     version: str
     """Of this software."""
 
@@ -85,7 +86,7 @@ class Supervisor:
         self._control = ControlServer(parts.control_path, self._handle)
         self._actor = parts.facts.user()
         self._around = Surroundings(
-            parts.ledger, parts.launcher, parts.facts, parts.clock, parts.metrics_dir, parts.version
+            parts.ledger, parts.launcher, parts.facts, parts.clock, parts.metrics_dir, parts.reports, parts.version
         )
 
     async def run(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hyperion.ports import Clock, HostFacts, Ledger, WorkerLauncher
+from hyperion.ports import Clock, HostFacts, Ledger, ReportStore, WorkerLauncher
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,5 +18,7 @@ class Surroundings:
     clock: Clock
     metrics_dir: Path
     """Folder of slot files; each deployment has its own under it."""
+    reports: ReportStore
+    """Holds what was measured of packages."""
     version: str
     """Of this software."""

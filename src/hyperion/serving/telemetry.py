@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from hyperion.domain.metrics import ERROR_CAUSES, LATENCY_BOUNDS_S, Histogram
+from hyperion.domain.metrics import BATCH_BOUNDS, ERROR_CAUSES, LATENCY_BOUNDS_S, Histogram
 
 MAGIC = b"HYPSLOT1"
 SIZE_BYTES = 4096
@@ -32,6 +32,8 @@ REQUESTS, RECEIVED_BYTES, SENT_BYTES, LATENCY_NS = 8, 9, 10, 11
 ENGINE_RUNS, ENGINE_NS = 12, 13
 FAILURES = 32
 BUCKETS = 64
+BATCHED_REQUESTS = 95
+BATCHES = 96
 
 _BOUNDS_NS = tuple(round(bound * 1e9) for bound in LATENCY_BOUNDS_S)
 _CAUSE_PLACES = {cause: FAILURES + place for place, cause in enumerate(ERROR_CAUSES)}
@@ -98,6 +100,11 @@ class Slot:
         self.counters[ENGINE_RUNS] += 1
         self.counters[ENGINE_NS] += engine_ns
 
+    def batched(self, requests: int) -> None:
+        """The engine ran once for so many requests, in a worker that batches."""
+        self.counters[BATCHED_REQUESTS] += requests
+        self.counters[BATCHES + bisect_left(BATCH_BOUNDS, requests)] += 1
+
     def close(self) -> None:
         self.counters.release()
         self._view.release()
@@ -123,6 +130,10 @@ class SlotReading:
     failures: dict[str, int]
     """Causes that happened."""
     latency: Histogram
+    batches: tuple[int, ...] = (0,) * (len(BATCH_BOUNDS) + 1)
+    """Runs of a worker that batches, by BATCH_BOUNDS (not cumulative; the last is overflow)."""
+    batched_requests: int = 0
+    """Requests that these runs answered."""
 
 
 def read_slots(folder: Path) -> tuple[SlotReading, ...]:
@@ -191,4 +202,6 @@ def _read_slot(path: Path) -> SlotReading | None:
         engine_ns=words[ENGINE_NS],
         failures={cause: words[place] for cause, place in _CAUSE_PLACES.items() if words[place]},
         latency=Histogram(counts=counts, sum_s=words[LATENCY_NS] / 1e9),
+        batches=tuple(words[BATCHES : BATCHES + len(BATCH_BOUNDS) + 1]),
+        batched_requests=words[BATCHED_REQUESTS],
     )

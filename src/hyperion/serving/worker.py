@@ -12,14 +12,16 @@ import gc
 import logging
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from hyperion.errors import HostError, HyperionError
+from hyperion.domain.tuning import BatchingPlan
+from hyperion.errors import ConfigError, HostError, HyperionError
 from hyperion.format.package import PackageReader
-from hyperion.ports import Clock, Engine, PackageStore, ProofRecord, Session, SessionOptions
+from hyperion.ports import Clock, Engine, HostImages, PackageStore, Processor, Processors, ProofRecord, Session
 from hyperion.serving.application import Application
 from hyperion.serving.channel import (
     CHANNEL_VERSION,
@@ -39,10 +41,15 @@ from hyperion.serving.channel import (
 )
 from hyperion.serving.connection import Connection, Door, connection_config
 from hyperion.serving.failure_log import FailureLog, LoggingBridge
+from hyperion.serving.loading import choose_image, load_session, plan_requests
 from hyperion.serving.proof import Proof, prove
 from hyperion.serving.protocol import ServedModel
+from hyperion.serving.raw_inputs import RawRequests
 from hyperion.serving.telemetry import Slot, SlotLabels
 from hyperion.verification.proof import prove_package
+
+if TYPE_CHECKING:
+    from hyperion.domain.confinement import Confinement
 
 BACKLOG = 2048
 SETTLE_S = 0.02
@@ -56,6 +63,9 @@ class LoadingParts(Protocol):
     def engine(self) -> Engine: ...
 
     @property
+    def images(self) -> HostImages: ...
+
+    @property
     def store(self) -> PackageStore: ...
 
     @property
@@ -63,6 +73,12 @@ class LoadingParts(Protocol):
 
     @property
     def clock(self) -> Clock: ...
+
+    @property
+    def processors(self) -> Processors: ...
+
+    @property
+    def confine(self) -> Callable[[Path], Confinement]: ...
 
 
 async def run_worker(parts: LoadingParts, control: socket.socket, listener: socket.socket, version: str) -> int:
@@ -133,14 +149,28 @@ class Worker:
         started = time.perf_counter()
         package = parts.store.open(order.digest)
         _require_whole(package, parts, order.threads)
-        session = parts.engine.load(package, SessionOptions(threads=order.threads))
-        await self._say(Loaded(load_ms=1000 * (time.perf_counter() - started)))
+        image = choose_image(parts.images, package, order)
+        self._confine(parts)
+        session, source = load_session(parts.engine, package, order, image)
+        if source.fault is not None:
+            self._log.event("worker.no_image", source.fault, level="warning")
+        processor, no_raw_inputs = self._processor(parts.processors, package)
+        load_ms = 1000 * (time.perf_counter() - started)
+        await self._say(Loaded(load_ms, image=source.folder is not None, image_fault=source.fault))
         proof = prove(package, session)
-        await self._bring_up(session, proof)
+        batching = plan_requests(package, order)
+        await self._bring_up(session, proof, batching, processor, no_raw_inputs)
         gc.collect()
         gc.freeze()
         findings = [finding.model_dump(mode="json") for finding in proof.findings]
-        await self._say(Gated(findings=findings, run_ms=proof.run_ms))
+        await self._say(Gated(findings, proof.run_ms, max_batch=batching.max_batch, batching=batching.reason))
+
+    def _confine(self, parts: LoadingParts) -> None:
+        """From here on the process can do no more than serve; what it read so far it only digested."""
+        confinement = parts.confine(Path(self._order.metrics_dir))
+        if confinement.missing:
+            self._log.event("worker.not_confined", "; ".join(map(str, confinement.missing)), level="warning")
+        self._log.event("worker.confined", str(confinement), level="info")
 
     async def serve(self, reader: asyncio.StreamReader) -> None:
         """Follow the supervisor's orders; without a supervisor, finish and leave."""
@@ -181,9 +211,29 @@ class Worker:
                 await asyncio.sleep(0)
         await self._say(Drained(cut=cut), must=False)
 
-    async def _bring_up(self, session: Session, proof: Proof) -> None:
+    def _processor(self, processors: Processors, package: PackageReader) -> tuple[Processor | None, str | None]:
+        """What raw inputs need, tokenizer included; or why the package, which takes tensors still, takes none."""
+        try:
+            return processors.open(package), None
+        except ConfigError as error:
+            self._log.event("worker.no_raw_inputs", error.message, level="warning", code=error.code)
+            return None, error.message
+
+    async def _bring_up(
+        self,
+        session: Session,
+        proof: Proof,
+        batching: BatchingPlan,
+        processor: Processor | None,
+        no_raw_inputs: str | None,
+    ) -> None:
         order = self._order
-        model = ServedModel(order.deployment, order.model_version, order.revision, session.inputs, session.outputs)
+        model = ServedModel(
+            order.deployment, order.model_version, order.revision, session.inputs, session.outputs,
+            processing=None if processor is None else processor.processing,
+            answers=() if processor is None else processor.answer_specs,
+            no_raw_inputs=no_raw_inputs,
+        )  # fmt: skip
         application = Application(
             model,
             session,
@@ -192,6 +242,9 @@ class Worker:
             metrics_dir=Path(order.metrics_dir),
             run_ms=proof.run_ms,
             server_version=order.server_version,
+            raw_requests=None if processor is None else RawRequests(processor),
+            max_batch=batching.max_batch,
+            max_wait_s=order.max_wait_ms / 1000,
         )
         config = connection_config(application)
         loop = asyncio.get_running_loop()

@@ -15,6 +15,7 @@ from hyperion.domain.deployment import Revision
 from hyperion.domain.finding import Finding, Outcome
 from hyperion.domain.worker_state import Worker, WorkerState
 from hyperion.errors import HyperionError
+from hyperion.format.side_by_side import available_cores
 from hyperion.serving.channel import (
     CHANNEL_VERSION,
     Accepting,
@@ -29,6 +30,7 @@ from hyperion.serving.channel import (
     ToSupervisor,
     WorkerLimits,
 )
+from hyperion.serving.host_knowledge import images_of, tuning_of
 from hyperion.serving.judgement import judge
 from hyperion.serving.surroundings import Surroundings
 from hyperion.serving.telemetry import retire_slot
@@ -73,6 +75,7 @@ class WorkerSet:
         self._links: dict[str, WorkerLink] = {}
         self._serves: dict[str, Revision] = {}
         self._proofs: dict[str, tuple[Finding, ...]] = {}
+        self._notes: dict[str, str | None] = {}
 
     def find(self, name: str) -> WorkerLink | None:
         """The worker's link while its process lives."""
@@ -83,6 +86,11 @@ class WorkerSet:
         """What the workers of the rollout showed: the proof that failed, else the first one."""
         failed = (found for found in self._proofs.values() if any(f.outcome is Outcome.FAILED for f in found))
         return next(failed, None) or next(iter(self._proofs.values()), ())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What an operator may want to know of the living workers, each thing once."""
+        return tuple(dict.fromkeys(note for note in self._notes.values() if note is not None))
 
     def forget_proofs(self) -> None:
         """Begin a rollout: what earlier workers showed says nothing about it."""
@@ -128,6 +136,8 @@ class WorkerSet:
 
     def _start_order(self, worker: Worker, revision: Revision) -> Start:
         config = revision.config
+        around = self._around
+        tuning = tuning_of(around.reports, around.facts, revision.digest)
         return Start(
             version=CHANNEL_VERSION,
             server_version=self._around.version,
@@ -137,7 +147,14 @@ class WorkerSet:
             revision=revision.number,
             digest=revision.digest,
             worker=worker.name,
-            threads=config.threads,
+            threads=config.threads_for(tuning, available_cores()),
+            workers=config.workers,
+            image=config.image,
+            images=images_of(around.ledger, revision.digest),
+            batching=config.batching.mode,
+            max_batch=config.batching.max_batch,
+            max_wait_ms=config.batching.max_wait_ms,
+            tuning=None if tuning is None else tuning.model_dump(mode="json"),
             limits=WorkerLimits(**config.limits.model_dump()),
             drain_timeout_s=config.drain_timeout_s,
             metrics_dir=str(self.metrics_dir),
@@ -147,8 +164,8 @@ class WorkerSet:
 
     def _heard(self, link: WorkerLink, report: ToSupervisor) -> None:
         match report:
-            case Loaded(load_ms):
-                self._say("prove", f"worker {link.name} loaded the model in {load_ms:.0f} ms")
+            case Loaded():
+                self._loaded(link, report)
                 self._observe(seen.Reached(link.name, WorkerState.LOADED))
             case Gated():
                 self._judge(link, report)
@@ -163,6 +180,13 @@ class WorkerSet:
             case CannotServe(reason):
                 self._observe(seen.Failed(link.name, f"worker {link.name}: {reason}"))
 
+    def _loaded(self, link: WorkerLink, report: Loaded) -> None:
+        source = "its host image" if report.image else "the package"
+        self._say("prove", f"worker {link.name} loaded {source} in {report.load_ms:.0f} ms")
+        if report.image_fault is not None:
+            self._say("prove", f"worker {link.name} uses no host image: {report.image_fault}")
+        self._notes[link.name] = report.image_fault
+
     def _judge(self, link: WorkerLink, report: Gated) -> None:
         """Hold a worker's proof and its memory against what its revision allows."""
         link.expect_nothing()
@@ -171,6 +195,9 @@ class WorkerSet:
         self._proofs[link.name] = findings
         if denial is None:
             self._say("prove", f"worker {link.name} is proven: {count(len(findings), 'check')}")
+            if report.max_batch > 1:
+                rows = count(report.max_batch, "row")
+                self._say("prove", f"worker {link.name} answers up to {rows} at once: {report.batching}")
             self._observe(seen.Reached(link.name, WorkerState.GATED))
         else:
             self._observe(seen.Failed(link.name, f"worker {link.name} failed its proof: {denial}"))
@@ -181,5 +208,6 @@ class WorkerSet:
     def _gone(self, link: WorkerLink, reason: str) -> None:
         self._links.pop(link.name, None)
         self._serves.pop(link.name, None)
+        self._notes.pop(link.name, None)
         retire_slot(self.metrics_dir, link.name)
         self._on_gone(link, reason)

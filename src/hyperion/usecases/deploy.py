@@ -12,6 +12,7 @@ from hyperion.domain.event import EventDraft, EventKind
 from hyperion.errors import ConfigError, HyperionError
 from hyperion.ports import Host, Reporter
 from hyperion.usecases.ask import ask_supervisor
+from hyperion.usecases.image import ensure_image
 from hyperion.usecases.roll_out import (
     Candidate,
     DeployResult,
@@ -23,6 +24,7 @@ from hyperion.usecases.roll_out import (
     serving_status,
 )
 from hyperion.usecases.rollback import require_reason
+from hyperion.usecases.tune import describe_sample, keep_tuning
 
 __all__ = ["DeployResult", "StopResult", "deploy_model", "stop_deployments"]
 
@@ -77,7 +79,7 @@ def deploy_model(
         candidate = check_candidate(
             host, path, package, complete, reporter, origin=Origin.DEPLOY, override=override, full=full
         )
-        signing = package.signing
+        signing, measured_on = package.signing, describe_sample(package)
     if override is not None and candidate.override is None:
         reporter.warn("--override was not needed: the version step is not what the gate would deny")
     if not dry_run:
@@ -89,6 +91,9 @@ def deploy_model(
         return unchanged
     if dry_run:
         return candidate.result(dry_run=True, plan=plan_steps(host, candidate))
+    if candidate.curve is not None:
+        keep_tuning(host, candidate.digest, candidate.curve, measured_on, reporter)
+    ensure_image(host, path, complete, reporter)
     return roll_out(host, candidate, reporter)
 
 

@@ -9,10 +9,13 @@ from hyperion.domain.finding import Finding
 from hyperion.domain.manifest import EngineRequirement, Entry, HistoryLine, Layer, Parent
 from hyperion.domain.scheme import Measurements, QuantizationRecord
 from hyperion.domain.tensor import Signature
+from hyperion.domain.tuning import Tuning
 from hyperion.format.quantization_json import read_quantization
 from hyperion.ports import Host
 from hyperion.usecases.measurements import read_measurements
+from hyperion.usecases.tune import read_tuning
 from hyperion.verification.golden import golden_names
+from hyperion.verification.processing import check_processing
 from hyperion.verification.signing import check_signing
 
 
@@ -36,6 +39,10 @@ class PackageOverview(Document):
     """None where the package holds no config/quantization.json."""
     measurements: Measurements
     """What this host measured when it packaged the model; no package holds it."""
+    tuning: Tuning | None
+    """How threads and batches pay on this host; None where it was not deployed here. No package holds it."""
+    processing: tuple[Finding, ...]
+    """What raw inputs it takes, or why none; empty where it has no config/processing.json."""
     golden: tuple[str, ...]
     """Names of the golden requests."""
     entries: dict[str, Entry]
@@ -74,6 +81,8 @@ def inspect_package(host: Host, path: Path) -> PackageOverview:
             layers=manifest.layers,
             quantization=quantization,
             measurements=read_measurements(host, package.digest, quantization),
+            tuning=read_tuning(host, package.digest),
+            processing=check_processing(package),
             golden=golden_names(package),
             entries=manifest.entries,
             total_bytes=manifest.total_bytes,

@@ -10,7 +10,11 @@ from hyperion.errors import HostError, PackageError
 from hyperion.format.package import PackageReader
 from hyperion.format.quantization_json import read_quantization
 from hyperion.ports import Host
+from hyperion.verification.budget import BudgetCheck
 from hyperion.verification.performance import Measurement
+
+_BUDGET_FIGURES = {"before", "after", "loss", "low", "high", "rows"}
+"""Of a loss, what a report shows beside its findings; the finding itself has all of it."""
 
 
 def keep_measurements(host: Host, digest: str, found: Measurements) -> str | None:
@@ -69,13 +73,22 @@ def read_measurements(host: Host, digest: str, record: QuantizationRecord | None
 
 
 def add_agreement(measurement: Measurement, host: Host, package: PackageReader) -> None:
-    """Show what this host measured of a quantized package; of others there is nothing to say."""
+    """Show what this host measured of a quantized package that states no budget; of others there is nothing to say."""
     try:
         record = read_quantization(package)
     except PackageError:  # told by check_configs
         return
-    if record is None or record.scheme in ("none", "kept"):
+    if record is None or record.scheme in ("none", "kept") or record.budget is not None:
         return
     found = read_measurements(host, package.digest, record)
     value = None if found.agreement is None else found.agreement.value
     measurement.set("agreement", value, found.unavailable)
+
+
+def add_budget(measurement: Measurement, found: BudgetCheck) -> None:
+    """Show how the package keeps its accuracy budget here; of packages that state none there is nothing to say."""
+    if found.finding is None:
+        return
+    measurement.findings.append(found.finding)
+    loss = None if found.loss is None else found.loss.model_dump(mode="json", include=_BUDGET_FIGURES)
+    measurement.set("budget", loss, found.finding.reason)

@@ -35,6 +35,7 @@ from hyperion.format.weights import TensorSlice, WeightsLayout, WeightTensor, re
 from hyperion.ports import Host, Reporter
 from hyperion.usecases.measurements import read_measurements
 from hyperion.usecases.package_contents import open_source
+from hyperion.usecases.package_processing import check_edited_processing
 from hyperion.usecases.packaging import PackageOptions, PackageSummary, prove, summary_of
 from hyperion.verification.signing import check_signing
 
@@ -55,8 +56,12 @@ def pack_again(host: Host, options: PackageOptions, reporter: Reporter) -> Packa
         for key in ("name", "version", "author", "description", "license", "parent", "platform")
         if getattr(options, key) is not None
     ]
-    if changed or options.quantize != "auto":
-        flags = ", ".join(changed or [f"--quantize {options.quantize}"])
+    if options.quantize not in (None, "auto"):
+        changed.append(f"--quantize {options.quantize}")
+    if not options.budget.is_empty:
+        changed.append("a budget")
+    if changed:
+        flags = ", ".join(changed)
         raise ConfigError(
             f"{options.input_dir}: is an extracted package, which is packed again as it is; {flags} cannot apply",
             hint="leave the option out, use `hyperion version update` for versions, or make a new package of it "
@@ -83,10 +88,11 @@ def pack_as_new(host: Host, options: PackageOptions, reporter: Reporter) -> Pack
         MalformedPackageError: What is there makes no package.
         EngineError: The engine refuses the model.
     """
-    if options.quantize != "auto" or options.platform is not None or options.parent is not None:
+    asked = options.quantize not in (None, "auto") or not options.budget.is_empty
+    if asked or options.platform is not None or options.parent is not None:
         raise ConfigError(
             f"{options.input_dir}: with --as-new, weights stay as they are and the parent is the extracted package; "
-            "--quantize, --platform and --parent cannot apply",
+            "--quantize, a budget, --platform and --parent cannot apply",
             hint="leave these options out, or package the model directory",
             code="package.already_packed",
         )
@@ -112,6 +118,7 @@ def pack_as_new(host: Host, options: PackageOptions, reporter: Reporter) -> Pack
             with ArchiveReader(path.open("rb"), str(options.output), path) as package:
                 for name in package.names():
                     check_content(package, name)
+                check_edited_processing(host, package, before)
                 record = _record(package)
     found = read_measurements(host, digest, record)
     return summary_of(manifest, record, found, options.output, digest, size, warnings)

@@ -26,10 +26,15 @@ from hyperion.format.archive import PendingEntry, write_archive
 from hyperion.format.strict_json import parse_document
 from hyperion.ports import Host, ModelSource, Reporter
 from hyperion.usecases.compare import step_finding
+from hyperion.usecases.convert import converted_model
 from hyperion.usecases.measurements import keep_measurements
 from hyperion.usecases.pack_again import pack_again, pack_as_new
 from hyperion.usecases.package_contents import ManifestDraft, open_source, pending_entries
+from hyperion.usecases.package_processing import check_processing, processing_labels
 from hyperion.usecases.packaging import PackageOptions, PackageSummary, prove, summary_of
+from hyperion.usecases.quantization_request import quantize_request
+from hyperion.usecases.source_trial import try_out_source
+from hyperion.verification.budget import kernel_features
 
 __all__ = ["PackageOptions", "PackageSummary", "package_model"]
 
@@ -47,7 +52,7 @@ def package_model(host: Host, options: PackageOptions, reporter: Reporter) -> Pa
         EngineError: The engine refuses the model.
         HostError: No space, no permission.
     """
-    if options.quantize not in get_args(QuantizeChoice):
+    if options.quantize is not None and options.quantize not in get_args(QuantizeChoice):
         raise ConfigError(
             f"{options.quantize!r} is no way to quantize",
             hint=f"choose one of {', '.join(get_args(QuantizeChoice))}",
@@ -87,21 +92,31 @@ class _Packaging:
         self._warnings: list[str] = []
 
     def run(self) -> PackageSummary:
+        with converted_model(self._host, self._options, self._reporter) as (folder, notes):
+            return self._pack(folder).model_copy(update={"converted": notes})
+
+    def _pack(self, converted: Path | None) -> PackageSummary:
         with self._reporter.stage("Reading the model"):
-            source = self._host.sources.read(self._options.input_dir)
+            source = self._host.sources.read(self._options.input_dir, converted)
             card = self._card(source)
             parent = self._parent()
             platform = _target(self._options.platform)
             graph = self._host.graphs.load(source.model)
-            signature = self._labelled(graph.signature, card)
+            signature = self._labelled(graph.signature, card.labels or _labels_beside(graph.signature, source))
+            check_processing(self._host, source, signature)
             golden = self._host.sources.read_golden(source, signature)
-        prepared = graph.prepare(self._options.quantize, signature, golden, platform, self._reporter)
-        self._warnings += [*(f"left out: {item}" for item in source.left_out), *prepared.warnings]
-        draft = ManifestDraft(card, signature, prepared, parent, platform)
-        manifest, digest, size = self._write(tuple(pending_entries(source, prepared)), draft)
+        if self._options.trial:
+            try_out_source(self._host, source.model, graph.signature, golden, self._reporter)
+        with self._host.files.scratch(self._options.output) as scratch:
+            request = quantize_request(self._host, self._options, source, signature, platform, scratch, self._reporter)
+            prepared = graph.prepare(request, signature, golden, self._reporter)
+            self._warnings += [*(f"left out: {item}" for item in source.left_out), *prepared.warnings]
+            draft = ManifestDraft(card, signature, prepared, parent, platform)
+            manifest, digest, size = self._write(tuple(pending_entries(source, prepared)), draft)
         self._warn_of_small_step(manifest)
         found = prepared.measurements
         if found is not None:
+            found = found.model_copy(update={"cpu_features": kernel_features(self._host)})
             trouble = keep_measurements(self._host, digest, found)
             self._warnings += [] if trouble is None else [trouble]
         found = found or Measurements(unavailable="nothing was quantized")
@@ -120,7 +135,8 @@ class _Packaging:
         for key in ("author", "description", "license"):
             if not getattr(card, key).strip():
                 self._warnings.append(f"no {key}: name it in hyperion.json or with --{key}")
-        name = card.name if card.name is not None else source.path.resolve().name
+        place = source.path.resolve()
+        name = card.name if card.name is not None else place.stem if place.is_file() else place.name
         valid = normalised_name(name)
         if card.name is not None and valid != name:
             self._warnings.append(f"the name {name!r} is outside the convention {NAME_PATTERN}: packaged as {valid!r}")
@@ -140,14 +156,12 @@ class _Packaging:
         if step.outcome is Outcome.WARNED:
             self._warnings.append(f"{step.summary}: {step.reason}; {step.hint}")
 
-    def _labelled(self, signature: Signature, card: ModelCard) -> Signature:
-        if card.labels is None:
+    def _labelled(self, signature: Signature, labels: tuple[str, ...] | None) -> Signature:
+        if labels is None:
             return signature
-        labelled = signature.model_copy(update={"labels": card.labels})
+        labelled = signature.model_copy(update={"labels": labels})
         if labelled.class_output() is None:
-            self._warnings.append(
-                f"{len(card.labels)} labels are named, but no output is [batch, {len(card.labels)}] scores"
-            )
+            self._warnings.append(f"{len(labels)} labels are named, but no output is [batch, {len(labels)}] scores")
         return labelled
 
     def _write(self, entries: Sequence[PendingEntry], draft: ManifestDraft) -> tuple[Manifest, str, int]:
@@ -166,6 +180,11 @@ def normalised_name(text: str) -> str:
     """``text`` as a model name: lower case, other characters as one dash; ``model`` where nothing is left."""
     found = re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._")[:63].rstrip("-._")
     return found or "model"
+
+
+def _labels_beside(signature: Signature, source: ModelSource) -> tuple[str, ...] | None:
+    """The labels of config/processing.json, where the graph names none itself."""
+    return processing_labels(source) if signature.labels is None else None
 
 
 def _version(options: PackageOptions, source: ModelSource, text: str) -> str:

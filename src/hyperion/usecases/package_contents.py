@@ -88,6 +88,8 @@ def pending_entries(source: ModelSource, prepared: PreparedModel) -> Iterator[Pe
     for golden in prepared.golden:
         yield _in_memory(f"{GOLDEN_FOLDER}{golden.name}.safetensors", _golden_bytes(golden))
         yield _in_memory(f"{GOLDEN_FOLDER}{golden.name}.json", _document_bytes(golden.request))
+    for name, data in prepared.budget_sample.items():
+        yield _in_memory(name, data)
     for file in source.files:
         yield PendingEntry(file.entry, file.size_bytes, partial(open_source, file.path))
 

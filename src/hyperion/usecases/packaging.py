@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from hyperion.domain.document import Document
+from hyperion.domain.loss import LossBudget, Metric
 from hyperion.domain.manifest import Manifest, SchemeName
 from hyperion.domain.scheme import Agreement, LayerScheme, Measurements, QuantizationRecord, QuantizeChoice
 from hyperion.format.archive import ArchiveReader
-from hyperion.ports import Host, SessionOptions
+from hyperion.ports import PREPACKED_BYTES, ConversionOptions, Host, SessionOptions
 from hyperion.verification.golden import compare, load_golden_requests
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetOptions:
+    """What the person said of budget and data; None leaves a value to config/quantization.json or to its default.
+
+    Attributes:
+        dataset: Folder to draw calibration, search and report sets from.
+        metric: What is measured.
+        max_loss: What quantizing may cost.
+        max_class_loss: What it may cost any one class in recall.
+        seed: Of the draw.
+    """
+
+    dataset: Path | None = None
+    metric: Metric | None = None
+    max_loss: float | None = None
+    max_class_loss: float | None = None
+    seed: int | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return self == BudgetOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +46,19 @@ class PackageOptions:
     Attributes:
         input_dir: A model directory, or an extracted package.
         output: The file to write.
-        quantize: ``auto``, ``int8``, ``w4`` or ``none``.
+        quantize: The scheme, or ``auto``; None for that of config/quantization.json, else ``auto``.
         parent: The package that this one follows.
         as_new: Whether an extracted package with edited entries becomes a new package; else an edit is refused.
         platform: ``linux/amd64``, ``linux/amd64+avx512_vnni``, …, or the path of a platform profile.
+        conversion: What is allowed and asked where the model is no ONNX yet.
+        budget: What quantizing may cost, and the data that this is measured on.
+        trial: Whether the model is loaded and run in a confined child before this process does so: for models from
+            strangers, which may crash the engine. It costs the start of a process.
     """
 
     input_dir: Path
     output: Path
-    quantize: QuantizeChoice = "auto"
+    quantize: QuantizeChoice | None = None
     name: str | None = None
     version: str | None = None
     author: str | None = None
@@ -39,6 +67,9 @@ class PackageOptions:
     parent: Path | None = None
     platform: str | None = None
     as_new: bool = False
+    conversion: ConversionOptions = field(default_factory=ConversionOptions)
+    budget: BudgetOptions = BudgetOptions()
+    trial: bool = False
 
 
 class PackageSummary(Document):
@@ -65,6 +96,12 @@ class PackageSummary(Document):
     """What kept ``auto`` from quantizing everything."""
     alone: dict[str, float]
     """For weights that ``auto`` left in float: relative error of the output when they alone are quantized."""
+    budget: LossBudget | None = None
+    """What quantizing may cost at most, where a person said so; then it holds."""
+    measurements: Measurements
+    """Everything that was measured on the way."""
+    converted: tuple[str, ...] = ()
+    """What a model in another form was, and how faithful its conversion is; empty where none was needed."""
     warnings: tuple[str, ...]
     duration_s: float
 
@@ -85,9 +122,9 @@ def prove(host: Host, stream: BinaryIO, output: Path, warnings: list[str]) -> Ma
     path = Path(f"/proc/self/fd/{stream.fileno()}")  # the temporary's name is the writer's own business
     with path.open("rb") as written:
         package = ArchiveReader(written, str(output), path)
-        quantized = {tensor.scheme for layer in package.manifest.layers for tensor in layer.tensors} - {"none"}
-        # A proof runs once: copying gigabytes of float weights for faster kernels would cost more than it gains.
-        session = host.engine.load(package, SessionOptions(prepacking=bool(quantized), interruptible=True))
+        # A proof runs once: copying gigabytes of weights for faster kernels would cost more than it gains.
+        prepacking = package.manifest.weights_bytes <= PREPACKED_BYTES
+        session = host.engine.load(package, SessionOptions(prepacking=prepacking, interruptible=True))
         for golden in load_golden_requests(package):
             comparison = compare(golden, session.run(golden.inputs))
             if comparison.fault is not None:
@@ -121,6 +158,8 @@ def summary_of(
         agreement_unavailable=found.unavailable,
         shortfall=found.shortfall,
         alone=found.alone,
+        budget=record.budget,
+        measurements=found,
         warnings=tuple(warnings),
         duration_s=0.0,
     )

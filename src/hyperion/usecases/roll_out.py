@@ -13,6 +13,7 @@ from hyperion.domain.digest import short
 from hyperion.domain.document import Document
 from hyperion.domain.finding import Finding, Report
 from hyperion.domain.gate import Decision, decide
+from hyperion.domain.tuning import Curve
 from hyperion.errors import ConfigError, Problem
 from hyperion.format.package import PackageReader
 from hyperion.ports import Host, Reporter
@@ -76,6 +77,8 @@ class Candidate:
     active: Revision | None
     checklist: Report
     decision: Decision
+    curve: Curve | None = None
+    """How threads and batches pay here; None where that was not measured."""
 
     @property
     def deployment(self) -> str:
@@ -145,7 +148,11 @@ def check_candidate(
     active = active_revision(host, str(config.name))
     rescue = origin is Origin.ROLLBACK
     signing = judge_signing(host, package, str(config.name), rescue=rescue)
-    checklist = check_plan(host, path, package, config, active, reporter, signing=signing, rescue=rescue, full=full)
+    curves: list[Curve] = []
+    checklist = check_plan(
+        host, path, package, config, active, reporter,
+        signing=signing, rescue=rescue, full=full, on_curve=None if rescue else curves.append,
+    )  # fmt: skip
     used = override if any(is_denied_step(finding) for finding in checklist.findings) else None
     findings = override_step(checklist.findings, used)
     return Candidate(
@@ -160,6 +167,7 @@ def check_candidate(
         active=active,
         checklist=checklist.model_copy(update={"findings": findings}),
         decision=decide(findings, rescue=rescue),
+        curve=curves[0] if curves else None,
     )
 
 
@@ -208,6 +216,7 @@ def plan_steps(host: Host, candidate: Candidate) -> tuple[str, ...]:
     number = max((revision.number for revision in host.ledger.revisions(name)), default=0) + 1
     workers = "1 worker" if config.workers == 1 else f"{config.workers} workers"
     threads = "1 thread" if config.threads == 1 else f"{config.threads} threads"
+    threads = "as many threads as pay" if config.threads == "auto" else threads
     port = config.serve.port or "a free port"
     steps = [
         f"copy {candidate.model} {candidate.version} ({short(candidate.digest)}) into the store, verifying it",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from hyperion.domain.command import DeploymentStatus, Pong, Stats, StatsReply, Status, StatusReply
 from hyperion.domain.deployment import Deployment
 from hyperion.domain.document import Document
+from hyperion.domain.tuning import Tuning
 from hyperion.errors import NotFoundError
 from hyperion.ports import Host
 from hyperion.usecases.ask import ask_supervisor
+from hyperion.usecases.tune import read_tuning
 
 
 class DeploymentFigures(Document):
@@ -26,6 +30,8 @@ class HostStatus(Document):
     deployments: tuple[DeploymentStatus, ...]
     figures: dict[str, DeploymentFigures] = {}
     """By deployment; only of those that serve."""
+    tunings: dict[str, Tuning] = {}
+    """How threads and batches pay here for the active package, by deployment; only where that was measured."""
 
 
 def read_status(host: Host) -> HostStatus:
@@ -35,9 +41,15 @@ def read_status(host: Host) -> HostStatus:
     if reply is not None:
         serving = (item.deployment.name for item in reply.deployments if item.serving)
         figures = {name: found for name in serving if (found := _figures(host, name)) is not None}
-        return HostStatus(supervisor=pong, deployments=reply.deployments, figures=figures)
+        tunings = _tunings(host, reply.deployments)
+        return HostStatus(supervisor=pong, deployments=reply.deployments, figures=figures, tunings=tunings)
     recorded = tuple(_recorded_status(host, deployment) for deployment in host.ledger.deployments())
-    return HostStatus(supervisor=None, deployments=recorded)
+    return HostStatus(supervisor=None, deployments=recorded, tunings=_tunings(host, recorded))
+
+
+def _tunings(host: Host, deployments: Iterable[DeploymentStatus]) -> dict[str, Tuning]:
+    active = {item.deployment.name: item.active.digest for item in deployments if item.active is not None}
+    return {name: found for name, digest in active.items() if (found := read_tuning(host, digest)) is not None}
 
 
 def _figures(host: Host, name: str) -> DeploymentFigures | None:

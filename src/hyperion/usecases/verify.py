@@ -18,14 +18,16 @@ from hyperion.format.package import PackageReader
 from hyperion.format.signing_key import PublicKey
 from hyperion.ports import Host, Reporter
 from hyperion.usecases.config import load_config
-from hyperion.usecases.measurements import add_agreement
+from hyperion.usecases.measurements import add_agreement, add_budget
 from hyperion.usecases.status import read_status
+from hyperion.verification.budget import check_budget
 from hyperion.verification.compatibility import check_compatibility, parse_platform, quantization_of
 from hyperion.verification.deployment import ACTIVE, measure_deployment
 from hyperion.verification.integrity import check_integrity, check_quickly
 from hyperion.verification.memory import measure_memory
 from hyperion.verification.model import check_configs, check_model
 from hyperion.verification.performance import Measurement, measure_performance
+from hyperion.verification.processing import check_processing
 from hyperion.verification.signing import check_signing
 
 
@@ -68,7 +70,9 @@ def verify_model(
     def measure(package: PackageReader) -> Measurement:
         signing = check_signing(package, trusted)
         model = () if _has_failure(signing) else check_model(host, path, package, reporter)
-        measurement = Measurement([*signing, check_configs(package), *model])
+        measurement = Measurement([*signing, check_configs(package), *check_processing(package), *model])
+        if not _has_failure(measurement.findings):
+            add_budget(measurement, check_budget(host, path, package, reporter))
         add_agreement(measurement, host, package)
         return measurement
 

@@ -31,10 +31,15 @@ class AccuracyMeter:
         unavailable: Why there are no figures for this model, or None.
     """
 
-    def __init__(self, signature: Signature, *, labels_are_text: bool) -> None:
+    def __init__(self, signature: Signature, *, labels_are_text: bool, output: str | None = None) -> None:
+        """Choose the output, unless ``output`` names it."""
         self._signature = signature
         self._names = signature.labels
-        self._output = _chosen_output(signature, labels_are_text=labels_are_text)
+        self._output = (
+            _chosen_output(signature, labels_are_text=labels_are_text)
+            if output is None
+            else next((spec for spec in signature.outputs if spec.name == output), None)
+        )
         self._true: list[Class] = []
         self._answered: list[Class] = []
         self.unavailable = None if self._output else "the model has neither an output of class scores nor one of labels"
@@ -47,6 +52,11 @@ class AccuracyMeter:
     @property
     def rows(self) -> int:
         return len(self._true)
+
+    @property
+    def true(self) -> list[Class]:
+        """Of each labelled row in order, its class."""
+        return [*self._true]
 
     def add(self, batch: Batch, outputs: Tensors) -> None:
         """Note one batch and its outputs.
@@ -84,7 +94,7 @@ class AccuracyMeter:
         classes = sorted(set(self._true) | set(self._answered), key=lambda c: (isinstance(c, str), c))
         true, answered = self._encode(self._true, classes), self._encode(self._answered, classes)
         indices = list(range(len(classes)))
-        names = [self._name(value) for value in classes]
+        names = [self.name(value) for value in classes]
 
         def averaged(average: str | None) -> Any:
             return precision_recall_fscore_support(
@@ -130,7 +140,8 @@ class AccuracyMeter:
             return self._names[value] if self._names is not None and 0 <= value < len(self._names) else str(value)
         return value if isinstance(value, str) else int(value)
 
-    def _name(self, value: Class) -> str:
+    def name(self, value: Class) -> str:
+        """What the signature calls a class; else the class itself."""
         if isinstance(value, int) and self._names is not None and 0 <= value < len(self._names):
             return self._names[value]
         return str(value)

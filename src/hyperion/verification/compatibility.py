@@ -51,6 +51,7 @@ def check_compatibility(
         _opsets(manifest.engine, profile),
         _operators(manifest.engine, profile),
         _cpu_features(quantization, profile),
+        _confinement(profile),
         _room("memory", "memory", manifest.weights_bytes, profile.memory_bytes, "the weights alone take"),
         _room("disk", "disk space", manifest.total_bytes, profile.disk_free_bytes, "a copy in the store takes"),
     )
@@ -129,6 +130,19 @@ def _cpu_features(quantization: QuantizationRecord | None, profile: PlatformProf
         hint = f"package the model with --platform {profile.name}"
         return _finding("cpu_features", Outcome.FAILED, "the processor would give wrong results", reason, hint)
     return _finding("cpu_features", Outcome.PASSED, "the processor multiplies int8 without saturation")
+
+
+def _confinement(profile: PlatformProfile) -> Finding:
+    """Whether models can be held back there; a model runs without, so that this is no fault."""
+    if profile.confinement is None:
+        return _skipped("confinement", "confinement of models is")
+    missing = profile.confinement.missing
+    if missing:
+        reason = "; ".join(map(str, missing))
+        hint = "serve only packages of people that you trust there, or use a kernel with Landlock and seccomp"
+        return _finding("confinement", Outcome.WARNED, "models are not fully confined there", reason, hint)
+    names = ", ".join(protection.name for protection in profile.confinement.protections)
+    return _finding("confinement", Outcome.PASSED, f"models are confined by {names}")
 
 
 def _room(check: str, what: str, needed: int, offered: int | None, verb: str) -> Finding:

@@ -88,6 +88,8 @@ class Trial:
     repeats: int = 1
     warmup: int = 0
     threads: int = 1
+    curve: bool = False
+    trial_threads: tuple[int, ...] = ()
 
 
 def examine(host: Host, path: Path, package: PackageReader, reporter: Reporter, trial: Trial) -> Examination:
@@ -103,7 +105,15 @@ def examine(host: Host, path: Path, package: PackageReader, reporter: Reporter, 
             requests = (generated_request(package.manifest.signature),)
         except NoRequestError as error:
             why = str(error)
-    job = InferenceJob(path, requests, repeats=trial.repeats, warmup=trial.warmup, threads=trial.threads)
+    job = InferenceJob(
+        path,
+        requests,
+        repeats=trial.repeats,
+        warmup=trial.warmup,
+        threads=trial.threads,
+        curve=trial.curve,
+        trial_threads=trial.trial_threads,
+    )
     with reporter.stage("Load and run the model in a child"):
         try:
             result = host.sandbox.run(job, sandbox_limits(package))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hyperion.domain.config import DeploymentConfig
@@ -10,9 +10,13 @@ from hyperion.domain.deployment import Revision
 from hyperion.domain.finding import Finding, Outcome, Report, Subject
 from hyperion.domain.metrics import percentile
 from hyperion.domain.platform import PlatformProfile
+from hyperion.domain.tuning import Curve
 from hyperion.errors import ConfigError, PackageError
 from hyperion.format.package import PackageReader
+from hyperion.format.side_by_side import available_cores
 from hyperion.ports import Host, InferenceResult, Reporter
+from hyperion.verification.budget import BUDGET, check_budget
+from hyperion.verification.budget_sample import SAMPLE
 from hyperion.verification.compatibility import OPERATORS, check_compatibility, local_profile, quantization_of
 from hyperion.verification.integrity import check_integrity
 from hyperion.verification.model import LOAD, Trial, check_configs, examine
@@ -35,6 +39,7 @@ def check_plan(
     signing: Finding | None = None,
     rescue: bool = False,
     full: bool = False,
+    on_curve: Callable[[Curve], None] | None = None,
 ) -> Report:
     """Model verification, environment preparation, deployment plan.
 
@@ -48,6 +53,7 @@ def check_plan(
         signing: What the trust policy says; where it denies the package, its model is not run.
         rescue: Whether traffic waits for it: then what only measures, and could only warn, is skipped.
         full: Whether to read also what was proven before and is unchanged since.
+        on_curve: Told how threads and batches pay here, where that was measured; None does not measure it.
 
     Returns:
         A report of kind ``checklist``. Items that only a person can answer are ``manual`` and name the field of
@@ -59,7 +65,7 @@ def check_plan(
     integrity = check_integrity(host, path, reporter, recall=not full)
     trusted = () if signing is None else (signing,)
     unfit = any(finding.outcome is Outcome.FAILED for finding in (*integrity, *trusted))
-    model = () if unfit else _check_model(host, path, package, config, active, reporter, rescue)
+    model = () if unfit else _check_model(host, path, package, config, active, reporter, rescue, on_curve)
     loads = any(finding.check == LOAD and finding.outcome is Outcome.PASSED for finding in model)
     ready = _NOT_COMPARED if rescue else _compare_host(host, package, config, loads=loads)
     findings = (
@@ -91,16 +97,37 @@ def _check_model(
     active: Revision | None,
     reporter: Reporter,
     rescue: bool,
+    on_curve: Callable[[Curve], None] | None,
 ) -> tuple[Finding, ...]:
-    trial = Trial(threads=config.threads) if rescue else Trial(REPEATS, WARMUP, config.threads)
+    trial = Trial(threads=config.fixed_threads) if rescue else _trial(config, curve=on_curve is not None)
     examined = examine(host, path, package, reporter, trial)
+    curve = None if examined.result is None else examined.result.curve
+    if on_curve is not None and curve is not None:
+        on_curve(curve)
     measured = _NOT_MEASURED if rescue else (_performance(examined.result), _memory(host, config, examined.result))
     return (
         check_configs(package),
         check_version_step(host, package, active, rescue=rescue),
         *examined.findings,
+        *_budget(host, path, package, reporter, rescue=rescue),
         *measured,
     )
+
+
+def _budget(host: Host, path: Path, package: PackageReader, reporter: Reporter, *, rescue: bool) -> tuple[Finding, ...]:
+    """The accuracy budget on this host; of packages that carry no sample for it there is nothing to say."""
+    if rescue and SAMPLE in package.names():
+        return (_not_awaited(BUDGET, "the accuracy budget is not checked"),)
+    finding = check_budget(host, path, package, reporter).finding
+    return () if finding is None else (finding,)
+
+
+def _trial(config: DeploymentConfig, *, curve: bool) -> Trial:
+    """What to run and to measure; other numbers of threads only where the config leaves that open."""
+    cores = available_cores()
+    others = [2**power for power in range(1, cores.bit_length()) if 2**power <= cores]
+    tried = tuple(others) if config.threads == "auto" else ()
+    return Trial(REPEATS, WARMUP, config.fixed_threads, curve=curve, trial_threads=tried)
 
 
 def _not_awaited(check: str, summary: str) -> Finding:

@@ -58,13 +58,13 @@ def _together(check: str, summary: str, findings: Sequence[Finding]) -> Finding:
 
 
 def _cores(config: DeploymentConfig, profile: PlatformProfile) -> Finding | None:
-    wanted = config.workers * config.threads
+    wanted = config.workers * config.fixed_threads
     if profile.cores is None or wanted <= profile.cores:
         return None
     return Finding(
         check="plan.system_requirements",
         outcome=Outcome.WARNED,
-        summary=f"{config.workers} workers with {config.threads} threads each on {profile.cores} cores",
+        summary=f"{config.workers} workers with {config.fixed_threads} threads each on {profile.cores} cores",
         reason="they will wait for each other",
         measured=wanted,
         limit=profile.cores,

@@ -1,0 +1,1 @@
+"""What quantizing costs and saves on public models, against named references."""
