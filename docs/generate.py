@@ -18,6 +18,7 @@ import click
 from pydantic import BaseModel
 
 from hyperion import errors
+from hyperion.adapters.untrusted_models import OF_THE_ENGINE
 from hyperion.cli.command import Command
 from hyperion.cli.exit_codes import MEANINGS, exit_code
 from hyperion.cli.root import root
@@ -213,13 +214,28 @@ def _keys(schema: dict[str, Any], whole: dict[str, Any], prefix: str) -> Iterato
     """Rows of a document's table; the keys of an inner object follow it, with their paths."""
     required = set(schema.get("required", ()))
     for key, field in schema.get("properties", {}).items():
-        inner = _resolve(field, whole)
+        inner = tuple(_objects(field, whole, f"{prefix}{key}"))
         default = "required" if key in required else f"`{json.dumps(field.get('default'))}`"
-        nested = inner.get("type") == "object" and "properties" in inner
-        default = "" if nested and key not in required else default
+        always = [path for path, _ in inner] == [f"{prefix}{key}"] and "anyOf" not in field
+        default = "" if always and key not in required else default
         yield f"{prefix}{key}", _cell(_type(field, whole)), _cell(default), _cell(field.get("description", ""))
-        if nested:
-            yield from _keys(inner, whole, f"{prefix}{key}.")
+        for path, described in inner:
+            yield from _keys(described, whole, f"{path}.")
+
+
+def _objects(field: dict[str, Any], whole: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects that may stand at ``path``, or in a list there; of several kinds each with its name."""
+    found = _resolve(field, whole)
+    if "properties" in found:
+        yield path, found
+    elif "items" in found:
+        yield from _objects(found["items"], whole, f"{path}[]")
+    for options in (found.get("anyOf", ()), found.get("oneOf", ())):
+        resolved = [_resolve(option, whole) for option in options]
+        objects = [option for option in resolved if "properties" in option]
+        for option in objects:
+            kind = option["properties"].get("kind", {}).get("const")
+            yield path if kind is None or len(objects) == 1 else f"{path} ({kind})", option
 
 
 def _resolve(field: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
@@ -232,8 +248,9 @@ def _resolve(field: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
 
 def _type(field: dict[str, Any], whole: dict[str, Any]) -> str:
     field = _resolve(field, whole)
-    if "anyOf" in field:
-        return " or ".join(_type(option, whole) for option in field["anyOf"])
+    for options in ("anyOf", "oneOf"):
+        if options in field:
+            return " or ".join(dict.fromkeys(_type(option, whole) for option in field[options]))
     if "const" in field or "enum" in field:
         return " or ".join(f"`{json.dumps(value)}`" for value in field.get("enum", [field.get("const")]))
     if field.get("type") == "array":
@@ -274,6 +291,12 @@ def _raised() -> dict[tuple[str, str], set[str]]:
                     continue  # handed on from elsewhere
                 messages = found.setdefault((code, node.func.id), set())
                 messages.update(_template(node.args[0]) if node.args else ())
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Refusal":
+                code, message = (next(_template(argument), "") for argument in node.args[:2])
+                for name in (
+                    ("EngineError",) if code in OF_THE_ENGINE else ("MalformedPackageError", "ModelSourceError")
+                ):
+                    found.setdefault((code, name), set()).add(message)
     return found
 
 

@@ -138,6 +138,20 @@ def cnn(seed: int = 0) -> onnx.ModelProto:
     )
 
 
+def names_and_scores(features: int = 32) -> onnx.ModelProto:
+    """A classifier as skl2onnx writes it: float32 [n, features] → names (strings) [n] and scores [n, classes]."""
+    names = ["setosa", "versicolor", "virginica"]
+    slopes = np.random.default_rng(0).normal(size=len(names) * features)
+    classify = helper.make_node(
+        "LinearClassifier", ["x"], ["label", "scores"], "classify", domain="ai.onnx.ml", coefficients=slopes.tolist(),
+        intercepts=[0.0] * len(names), classlabels_strings=names, post_transform="SOFTMAX",
+    )  # fmt: skip
+    outputs = [tensor("label", "n", kind=TensorProto.STRING), tensor("scores", "n", len(names))]
+    model = model_of([classify], [tensor("x", "n", features)], outputs, [])
+    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 1))
+    return model
+
+
 def embedder(rows: int = 100, width: int = 64) -> onnx.ModelProto:
     """Token ids int64 [batch, sequence] → mean of their embeddings through a linear layer, [batch, width]."""
     node = helper.make_node

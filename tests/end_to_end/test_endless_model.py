@@ -12,10 +12,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from tests.end_to_end.shell import Shell
 
+ENDLESS, SHORT = 1e12, 1.0
 
-@pytest.fixture
-def endless(tmp_path: Path) -> Path:
-    """A model directory whose model loops 2**40 times, with a golden request."""
+
+def endless(tmp_path: Path, *golden: float) -> Path:
+    """A model directory whose model loops as often as its largest input says, with golden requests of such inputs."""
     state = [helper.make_tensor_value_info("go", TensorProto.BOOL, []), _float("s", None)]
     body = helper.make_graph(
         [helper.make_node("Identity", ["go"], ["go_on"]), helper.make_node("Add", ["s", "one"], ["sum"])],
@@ -27,6 +28,8 @@ def endless(tmp_path: Path) -> Path:
     graph = helper.make_graph(
         [
             helper.make_node("MatMul", ["x", "weight"], ["h"], name="fc"),
+            helper.make_node("ReduceMax", ["x"], ["largest"], keepdims=0),
+            helper.make_node("Cast", ["largest"], ["times"], to=TensorProto.INT64),
             helper.make_node("Loop", ["times", "true", "h"], ["y"], body=body),
         ],
         "endless",
@@ -34,7 +37,6 @@ def endless(tmp_path: Path) -> Path:
         [_float("y", ["batch", 64])],
         [
             numpy_helper.from_array(np.ones((64, 64), np.float32), "weight"),
-            numpy_helper.from_array(np.array(2**40), "times"),
             numpy_helper.from_array(np.array(True), "true"),
         ],
     )
@@ -43,8 +45,9 @@ def endless(tmp_path: Path) -> Path:
     source = tmp_path / "endless"
     (source / "golden").mkdir(parents=True)
     onnx.save(model, source / "model.onnx")
-    request = {"inputs": {"x": [[1.0] * 64]}, "outputs": {"y": [[2.0] * 64]}}
-    (source / "golden" / "sample.json").write_text(json.dumps(request))
+    for number, largest in enumerate(golden):
+        request = {"inputs": {"x": [[largest] * 64]}, "outputs": {"y": [[2.0] * 64]}}
+        (source / "golden" / f"sample{number}.json").write_text(json.dumps(request))
     return source
 
 
@@ -53,13 +56,20 @@ def _float(name: str, shape: list[str | int] | None) -> onnx.ValueInfoProto:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
-@pytest.mark.parametrize(("quantize", "stage"), [("none", "Proving"), ("auto", "Quantizing")])
+@pytest.mark.parametrize(
+    ("golden", "quantize", "stage"),
+    [
+        ([ENDLESS], "auto", "Trying the model out"),  # the first request runs in a child
+        ([SHORT, ENDLESS], "auto", "Quantizing"),
+        ([SHORT, ENDLESS], "none", "Proving"),
+    ],
+)
 def test_a_signal_ends_packaging_while_the_engine_runs(
-    workspace: Shell, endless: Path, tmp_path: Path, quantize: str, stage: str, number: signal.Signals
+    workspace: Shell, tmp_path: Path, golden: list[float], quantize: str, stage: str, number: signal.Signals
 ) -> None:
-    output = tmp_path / "output" / "f.hyperion"
+    source, output = endless(tmp_path, *golden), tmp_path / "output" / "f.hyperion"
     output.parent.mkdir()
-    process = workspace.start("package", "model", "--input", endless, "--output", output, "--quantize", quantize)
+    process = workspace.start("package", "model", "--input", source, "--output", output, "--quantize", quantize)
     assert process.stderr is not None
     said = process.stderr.readline()
     while stage not in said:

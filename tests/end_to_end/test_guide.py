@@ -106,13 +106,20 @@ def test_every_command_of_the_guide_succeeds_when_pasted_from_top_to_bottom(guid
     assert json.loads((guide / "metrics.json").read_text())["deployment"] == "current_model"
 
 
+def _inspected(folder: Path, shell: dict[str, str]) -> dict[str, object]:
+    """What the package says; not what this host measured on the way, which is another latency each time."""
+    found: dict[str, object] = json.loads(run("hyperion inspect model.hyperion --json", folder, shell).stdout)
+    del found["measurements"]
+    return found
+
+
 def test_packaging_and_extracting_in_the_guides_folder_twice_changes_nothing(
     folder: Path, shell: dict[str, str]
 ) -> None:
     commands = COMMANDS.splitlines()[1:3]
     first = [run(command, folder, shell) for command in commands]
-    before = json.loads(run("hyperion inspect model.hyperion --json", folder, shell).stdout)
+    before = _inspected(folder, shell)
     second = [run(command, folder, shell) for command in commands]
 
     assert [done.returncode for done in (*first, *second)] == [0, 0, 0, 0], second
-    assert json.loads(run("hyperion inspect model.hyperion --json", folder, shell).stdout) == before
+    assert _inspected(folder, shell) == before

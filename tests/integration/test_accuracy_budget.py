@@ -26,8 +26,8 @@ from hyperion.errors import BudgetError, ConfigError
 from hyperion.format.quantization_json import read_quantization
 from hyperion.ports import Host
 from hyperion.usecases.extract import extract_model
-from hyperion.usecases.package import PackageSummary
-from hyperion.usecases.packaging import BudgetOptions
+from hyperion.usecases.package import PackageSummary, package_model
+from hyperion.usecases.packaging import BudgetOptions, PackageOptions
 from hyperion.usecases.quantize import report_quantization
 from hyperion.usecases.verify import verify_model
 from hyperion.verification.budget import BUDGET
@@ -60,6 +60,24 @@ def policy(folder: Path, **keys: Any) -> Path:
     (folder / "config").mkdir(exist_ok=True)
     (folder / QUANTIZATION).write_text(json.dumps(keys))
     return folder
+
+
+def small_layers(folder: Path) -> Path:
+    """Two convolutions; the first has less than 4 KiB and so lies in the second one's layer."""
+    node = helper.make_node
+    model = model_of(
+        [
+            node("Conv", ["image", "conv1.weight"], ["a"], "conv1"),
+            node("Relu", ["a"], ["b"], "relu"),
+            node("Conv", ["b", "conv2.weight"], ["c"], "conv2"),
+            node("GlobalAveragePool", ["c"], ["d"], "pool"),
+            node("Flatten", ["d"], ["y"], "flatten"),
+        ],
+        [tensor("image", "n", 3, 8, 8)],
+        [tensor("y", "n", 32)],
+        [weight("conv1.weight", 16, 3, 3, 3), weight("conv2.weight", 32, 16, 3, 3)],
+    )
+    return write_model(folder, model)
 
 
 def record(path: Path) -> QuantizationRecord:
@@ -144,6 +162,7 @@ class TestAuto:
     def test_the_smallest_is_taken_where_it_holds(self, host: Host, folder: Path, data: Path, tmp_path: Path) -> None:
         summary = package(host, folder, tmp_path / "m.hyperion", dataset=data, metric="top1", max_loss=0.2)
 
+        assert summary.sample_rows == summary.measurements.sets.report  # type: ignore[union-attr]
         assert [w.scheme for layer in summary.layers for w in layer.weights] == ["w4", "w4"]
         assert [trial.what for trial in summary.measurements.trials] == ["w4 everywhere"]
 
@@ -244,6 +263,49 @@ class TestPolicy:
 
         assert "'fc1.weight'" in (refusal.value.hint or "")
 
+    @pytest.mark.parametrize("swapped", [False, True], ids=["layer last", "layer first"])
+    def test_a_pattern_of_the_weights_own_name_goes_before_one_of_its_layer(
+        self, swapped: bool, host: Host, tmp_path: Path
+    ) -> None:
+        overrides = [{"match": "conv1*", "scheme": "none"}, {"match": "conv2*", "scheme": "int8"}]
+        folder = policy(small_layers(tmp_path / "d"), overrides=overrides[::-1] if swapped else overrides)
+
+        summary = package(host, folder, tmp_path / "m.hyperion", "int8")
+
+        found = {stored.tensor: stored.scheme for layer in summary.layers for stored in layer.weights}
+        kept = [item.tensor for layer in summary.layers for item in layer.kept]
+        assert (found, kept) == ({"conv2.weight": "int8"}, ["conv1.weight"])
+
+    def test_an_override_that_no_weight_follows_is_refused_with_what_they_follow_instead(
+        self, host: Host, folder: Path, tmp_path: Path
+    ) -> None:
+        policy(folder, overrides=[{"match": "fc2*", "scheme": "none"}, {"match": "*", "scheme": "int8"}])
+
+        with pytest.raises(ConfigError) as refusal:
+            package(host, folder, tmp_path / "m.hyperion")
+
+        assert refusal.value.code == "quantize.override"
+        assert "no weight follows the override 'fc2*' → none: 'fc2.weight' follows '*' → int8" in refusal.value.message
+
+    def test_a_weight_that_cannot_take_its_layers_scheme_is_named_with_layer_and_pattern(
+        self, host: Host, tmp_path: Path
+    ) -> None:
+        folder = policy(small_layers(tmp_path / "d"), overrides=[{"match": "conv2", "scheme": "w4"}])
+
+        with pytest.raises(ConfigError) as refusal:
+            package(host, folder, tmp_path / "m.hyperion")
+
+        assert (
+            "the override 'conv2' asks for w4 in 'conv1.weight', which lies in layer 'conv2'" in refusal.value.message
+        )
+        assert "'conv1.weight'" in (refusal.value.hint or "")
+
+    def test_the_weight_that_the_pattern_names_itself_is_named_first(self, host: Host, tmp_path: Path) -> None:
+        folder = policy(small_layers(tmp_path / "d"), overrides=[{"match": "conv2*", "scheme": "w4"}])
+
+        with pytest.raises(ConfigError, match=r"the override 'conv2\*' asks for w4 in 'conv2.weight', which"):
+            package(host, folder, tmp_path / "m.hyperion")
+
     def test_sets_may_have_folders_of_their_own_and_share_no_row(
         self, host: Host, folder: Path, tmp_path: Path
     ) -> None:
@@ -282,11 +344,12 @@ class TestBadData:
         ("rows", "message"),
         [
             (np.full((30, 32), np.nan, np.float32), "part0.npz: array 'x', row 0, element [0]: NaN"),
+            (np.full((30, 32), np.inf, np.float32), "part0.npz: array 'x', row 0, element [0]: infinity"),
             (np.zeros((30, 31), np.float32), "part0.npz: array 'x': expected size 32"),
-            (np.zeros((30, 32), np.float64), "part0.npz: array 'x': expected dtype float32, found float64"),
+            (np.zeros((30, 32), np.int64), "part0.npz: array 'x': expected dtype float32, found int64"),
             (np.zeros((0, 32), np.float32), "part0.npz: holds no rows"),
         ],
-        ids=["nan", "shape", "dtype", "empty"],
+        ids=["nan", "infinity", "shape", "dtype", "empty"],
     )
     def test_what_the_model_does_not_take_is_named_with_file_and_row(
         self, rows: np.ndarray, message: str, host: Host, folder: Path, tmp_path: Path
@@ -311,6 +374,37 @@ class TestBadData:
 
         assert self.refused(host, folder, tmp_path / "rows").code == "quantize.too_little_data"
 
+    def test_repeated_rows_are_told_with_their_number(self, host: Host, folder: Path, tmp_path: Path) -> None:
+        (tmp_path / "rows").mkdir()
+        rows = inputs(100)
+        np.savez(tmp_path / "rows" / "part0.npz", x=np.concatenate([rows, rows[:60], rows[:20]]))
+        reporter = CollectingReporter()
+
+        package_model(
+            host,
+            PackageOptions(
+                folder, tmp_path / "m.hyperion", "int8", budget=BudgetOptions(dataset=tmp_path / "rows", max_loss=0.5)
+            ),
+            reporter,
+        )
+
+        assert any(warning.startswith("80 of 180 rows are repeated") for warning in reporter.warnings)
+
+    def test_rows_of_which_none_is_repeated_are_not_warned_of(
+        self, host: Host, folder: Path, data: Path, tmp_path: Path
+    ) -> None:
+        reporter = CollectingReporter()
+
+        package_model(
+            host,
+            PackageOptions(
+                folder, tmp_path / "m.hyperion", "int8", budget=BudgetOptions(dataset=data, metric="top1", max_loss=0.5)
+            ),
+            reporter,
+        )
+
+        assert not [warning for warning in reporter.warnings if "repeated" in warning]
+
     def test_accuracy_needs_labels(self, host: Host, folder: Path, tmp_path: Path) -> None:
         (tmp_path / "rows").mkdir()
         np.savez(tmp_path / "rows" / "part0.npz", x=inputs(100))
@@ -325,6 +419,14 @@ class TestBadData:
 
     def test_a_budget_needs_a_limit(self, host: Host, folder: Path, data: Path) -> None:
         assert self.refused(host, folder, data, metric="top1", max_loss=None).code == "quantize.no_limit"
+
+    def test_a_budget_that_contradicts_itself_is_refused_in_words_of_its_own(
+        self, host: Host, folder: Path, data: Path
+    ) -> None:
+        error = self.refused(host, folder, data, metric="cosine", max_class_loss=0.1)
+
+        assert error.code == "quantize.budget_invalid"
+        assert error.message.startswith("the budget is wrong: max_class_loss needs a metric by classes")
 
 
 class TestElsewhere:

@@ -9,13 +9,13 @@ import onnx
 import pytest
 from onnx import helper
 from tests.models import FEATURES, mlp, write_model_dir
-from tests.packaging import embedder, model_of, pack, tensor, weight, write_model
+from tests.packaging import embedder, model_of, names_and_scores, pack, tensor, weight, write_model
 
 from hyperion.adapters.curve_measuring import LONGEST_S, measure_curve
 from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
 from hyperion.adapters.package_files import LocalPackages
 from hyperion.domain.tuning import TOLERANCE, Curve
-from hyperion.ports import Array
+from hyperion.ports import Array, Session, Tensors
 
 
 def measured(
@@ -83,6 +83,37 @@ def test_a_model_that_refuses_other_rows_has_no_curve_and_says_why(tmp_path: Pat
 
     assert found.points == ()
     assert "refuses a variation of the request" in str(found.unavailable)
+
+
+def test_a_model_that_answers_with_names_has_a_whole_curve(tmp_path: Path) -> None:
+    found = measured(tmp_path, names_and_scores(), {"x": np.eye(1, FEATURES, dtype=np.float32)})
+
+    assert [point.batch for point in found.points] == [1, 2, 4, 8, 16, 32]
+    assert found.difference is not None
+    assert found.difference < TOLERANCE
+    assert found.unavailable is None
+
+
+class Odd:
+    """A session whose answers nobody foresaw."""
+
+    def __init__(self, session: Session, error: Exception) -> None:
+        self.inputs, self.outputs, self._error = session.inputs, session.outputs, error
+
+    def run(self, _feeds: Tensors) -> dict[str, Array]:
+        raise self._error
+
+
+@pytest.mark.parametrize("error", [TypeError("a list"), ValueError("ragged"), AttributeError("no dtype")], ids=repr)
+def test_what_cannot_be_measured_is_a_reason_and_no_crash(tmp_path: Path, error: Exception) -> None:
+    pack(write_model_dir(tmp_path / "model"), tmp_path / "m.hyperion", "none")
+    engine = OnnxRuntimeEngine()
+    with LocalPackages().open(tmp_path / "m.hyperion") as package:
+        session = Odd(engine.load(package), error)
+
+        found = measure_curve(engine, package, session, {"x": np.ones((1, FEATURES), np.float32)}, 1, ())
+
+    assert found == Curve(unavailable=f"its answers cannot be timed and compared: {type(error).__name__}: {error}")
 
 
 def test_the_measurement_ends_in_time(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ class TestNpz:
     @pytest.mark.parametrize(
         ("arrays", "said"),
         [
-            ({"x": rows(2).astype(np.float64)}, "array 'x': expected dtype float32, found float64"),
+            ({"x": rows(2).astype(np.int64)}, "array 'x': expected dtype float32, found int64"),
             ({"x": np.zeros((2, 3), np.float32)}, "expected size 2 in dimension 1"),
             ({"x": np.zeros(2, np.float32)}, "expected 2 dimensions"),
             ({"label": np.zeros(2, np.int64)}, "array 'x' is missing"),
@@ -126,12 +126,29 @@ class TestNpz:
 
         assert "holds Python objects" in fault(tmp_path)
 
-    def test_nan_is_named_with_its_row(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("value", "said"), [(np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity")], ids=["nan", "inf", "-inf"]
+    )
+    def test_what_is_no_finite_number_is_named_with_its_row(self, tmp_path: Path, value: float, said: str) -> None:
         x = rows(5)
-        x[3, 1] = np.nan
+        x[3, 1] = value
         np.savez(tmp_path / "part.npz", x=x)
 
-        assert "part.npz: array 'x', row 3, element [1]: NaN" in fault(tmp_path, read=True)
+        assert f"part.npz: array 'x', row 3, element [1]: {said}" in fault(tmp_path, read=True)
+
+    @pytest.mark.parametrize("dtype", ["float32", "float16"])
+    def test_float64_as_numpy_makes_it_is_read_in_the_width_of_the_model(self, tmp_path: Path, dtype: str) -> None:
+        np.savez(tmp_path / "part.npz", x=np.array([[0.1, 2.0]]))
+
+        found = next(opened(tmp_path, spec(dtype=dtype)).batches(1)).feeds["x"]
+
+        np.testing.assert_array_equal(found, np.array([[0.1, 2.0]], dtype))
+        assert found.dtype == dtype
+
+    def test_a_float64_out_of_range_of_the_model_is_named_with_its_row(self, tmp_path: Path) -> None:
+        np.savez(tmp_path / "part.npz", x=np.array([[1.0, 2.0], [3.0, 1e300]]))
+
+        assert "part.npz: array 'x', row 1, element [1]: expected float32, found 1e+300" in fault(tmp_path, read=True)
 
     def test_files_that_are_no_npz_or_lie_about_their_size_are_named(self, tmp_path: Path) -> None:
         (tmp_path / "a.npz").write_bytes(b"no zip")
@@ -190,6 +207,8 @@ class TestCsv:
             ("a,b\n1,2\n3,x\n", "row 1, column 'b': expected float32, found 'x'"),
             ("a,b\n1,2\n3,\n", "row 1, column 'b': empty, expected float32"),
             ("a,b\n1,nan\n", "row 0, column 'b': NaN"),
+            ("a,b\n1,2\n-inf,2\n", "row 1, column 'a': infinity"),
+            ("a,b\n1,1e400\n", "row 0, column 'b': infinity"),
             ("a,b\n1,1e300\n", "row 0, column 'b': expected float32, found '1e300'"),
             ("a,b,label\n1,2,\n", "row 0, column 'label': empty"),
             ("a,b\n1,2\n3\n", "line 3: expected 2 columns, found 1"),

@@ -14,7 +14,7 @@ from tests.fakes.checks_host import checks_host
 from tests.fakes.clock import FakeClock
 from tests.fakes.proofs import InMemoryProofRecord
 from tests.fakes.reporter import CollectingReporter
-from tests.models import inputs, mlp
+from tests.models import inputs, mlp, write_model_dir
 from tests.packaging import pack, write_model
 
 from hyperion.adapters.child_protocol import JobDocument, request_file
@@ -42,6 +42,15 @@ def package_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
     path = folder / "m.hyperion"
     pack(write_model(folder / "model", mlp(hidden=256, gemm=False)), path, "none")
+    return path
+
+
+@pytest.fixture(scope="module")
+def golden_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A package with one golden request."""
+    folder = tmp_path_factory.mktemp("golden")
+    path = folder / "m.hyperion"
+    pack(write_model_dir(folder / "model"), path, "none")
     return path
 
 
@@ -273,6 +282,21 @@ class TestTheCache:
         assert [faulty.reason for faulty in found.faulty] == [
             "weights.bin is damaged: its digest is not the one in image.json"
         ]
+
+    def test_what_a_full_look_calls_faulty_is_what_pruning_removes(self, deployed: Host) -> None:
+        (image,) = read_cache(deployed).images
+        flip(deployed.state_dir / "images" / image.image.removeprefix("sha256:") / "weights.bin", 4000)
+
+        removal = prune_cache(deployed)
+
+        assert [(removed.image, removed.state) for removed in removal.images] == [(image.image, ImageState.FAULTY)]
+        assert read_cache(deployed).images == ()
+
+    def test_an_image_that_was_proven_on_one_golden_request_says_so(self, host: Host, golden_path: Path) -> None:
+        with host.packages.open(golden_path) as package:
+            host.store.admit(package)
+
+        assert build_cache(host, golden_path, 1, CollectingReporter()).record.proof == "1 golden request"
 
     def test_images_that_no_worker_would_load_are_pruned(self, deployed: Host, tmp_path: Path) -> None:
         gone = replace(deployed, store=checks_host(_empty(tmp_path / "other")).store)

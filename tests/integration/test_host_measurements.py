@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from tests.fakes.checks_host import checks_host, packaged
 from tests.fakes.reporter import CollectingReporter
 from tests.models import inputs, mlp, write_model_dir
@@ -13,12 +15,15 @@ from tests.packaging import pack
 
 from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
 from hyperion.adapters.package_files import LocalPackages
+from hyperion.cli.render_package import show_overview
 from hyperion.domain.finding import Finding, Report
+from hyperion.domain.tuning import Curve, CurvePoint
 from hyperion.domain.version import Step
 from hyperion.ports import Host
 from hyperion.serving.proof import prove
-from hyperion.usecases.inspect import inspect_package
+from hyperion.usecases.inspect import PackageOverview, inspect_package
 from hyperion.usecases.package import PackageOptions, package_model
+from hyperion.usecases.tune import keep_tuning
 from hyperion.usecases.verify import verify_model
 from hyperion.usecases.version import update_version
 
@@ -96,6 +101,38 @@ class TestMeasurements:
 
         assert summary.agreement is not None
         assert summary.warnings[-1].startswith("what was measured is not kept: the folder of reports ")
+
+
+class TestBatching:
+    @pytest.mark.parametrize(
+        ("row_ms", "told"),
+        [
+            (0.02, "each request runs alone: one row takes 0.02 ms, less than 1 ms"),
+            (4.0, "requests share runs of up to"),
+        ],
+    )
+    def test_inspect_says_whether_requests_would_share_a_run_and_why(
+        self, host: Host, tmp_path: Path, row_ms: float, told: str
+    ) -> None:
+        path = packaged(tmp_path, host)
+        points = (CurvePoint(batch=1, run_ms=row_ms), CurvePoint(batch=2, run_ms=1.1 * row_ms))
+
+        keep_tuning(
+            host, inspect_package(host, path).digest, Curve(points=points, difference=0.0), "x", CollectingReporter()
+        )
+
+        assert told in shown(inspect_package(host, path))
+
+    def test_inspect_says_that_nothing_was_measured(self, host: Host, tmp_path: Path) -> None:
+        page = shown(inspect_package(host, packaged(tmp_path, host)))
+
+        assert "each request runs alone: nothing was measured on this host" in page
+
+
+def shown(overview: PackageOverview) -> str:
+    page = StringIO()
+    show_overview(Console(file=page, width=300, markup=False, highlight=False), overview)
+    return page.getvalue()
 
 
 class TestRequestsWithoutOutputs:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tests.fakes.reporter import CollectingReporter
 from tests.models import expected, inputs, mlp, write_model_dir
-from tests.packaging import pack
+from tests.packaging import names_and_scores, pack, write_model
 from tests.serving_kit import Foreground, call, eventually, supervisor
 
 from hyperion.bootstrap import open_host
@@ -20,6 +20,7 @@ from hyperion.domain.config import Batching, DeploymentConfig, Serve
 from hyperion.domain.event import EventKind
 from hyperion.usecases.cache import read_cache
 from hyperion.usecases.deploy import DeployResult, deploy_model
+from hyperion.usecases.status import read_status
 
 CONFIG = DeploymentConfig(
     name="shop", serve=Serve(port=0), workers=1, image="on", batching=Batching(mode="on", max_wait_ms=5)
@@ -88,3 +89,16 @@ def test_workers_load_a_proven_image_batch_what_agrees_and_refuse_the_image_once
     assert "weights.bin is damaged" in note
     log = (running.state / "logs" / "shop" / "r1.jsonl").read_text()
     assert "worker.no_image" in log
+
+
+def test_a_classifier_that_answers_with_names_is_deployed_and_answers(running: Foreground, tmp_path: Path) -> None:
+    path = tmp_path / "names.hyperion"
+    pack(write_model(tmp_path / "names", names_and_scores()), path, "none")
+
+    result = deploy_model(open_host(running.state), path, CONFIG, CollectingReporter())
+
+    assert result.promoted, result.aborted_reason
+    status, found, _ = call(f"{result.url}/v2/models/shop/infer", body(inputs(2)))
+    assert status == 200, found
+    assert set(found["outputs"][0]["data"]) <= {"setosa", "versicolor", "virginica"}
+    assert read_status(open_host(running.state)).batching["shop"].max_batch == CONFIG.batching.max_batch

@@ -22,7 +22,7 @@ from hyperion.adapters.conversion_protocol import REPORT, RESULT, WORK
 from hyperion.adapters.conversion_result import read_report, take_result
 from hyperion.adapters.model_converters import ChildConverters
 from hyperion.adapters.package_files import LocalPackages
-from hyperion.errors import ConfigError, EngineError, HyperionError, ModelSourceError
+from hyperion.errors import ConfigError, EngineError, HyperionError, ModelSourceError, NotFoundError
 from hyperion.ports import ConversionOptions
 
 TRUSTING = ConversionOptions(trust_pickle=True)
@@ -205,6 +205,34 @@ def test_weights_of_a_hugging_face_directory_in_a_pickle_need_trust(tmp_path: Pa
     error = refused(tmp_path, scratch, ConversionOptions())
 
     assert (error.code, "save_pretrained" in (error.hint or "")) == ("model_source.pickle", True)
+
+
+def test_a_model_that_generates_text_is_refused_before_an_extra_is_asked_for(
+    tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").write_text('{"architectures": ["LlamaForCausalLM"]}')
+    (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x02.")
+    monkeypatch.setattr(model_converters, "find_spec", lambda name: None)
+
+    assert refused(tmp_path, scratch, ConversionOptions()).code == "model_source.task"
+
+
+@pytest.mark.parametrize("name", ["model.skops", "model.joblib", "model.pkl"])
+@needs_confinement
+def test_a_damaged_estimator_is_called_damaged(name: str, tmp_path: Path, scratch: Path) -> None:
+    (tmp_path / name).write_bytes(b"0")
+
+    error = refused(tmp_path / name, scratch)
+
+    assert (error.code, "the file is damaged" in (error.hint or "")) == ("model_source.not_convertible", True)
+
+
+@pytest.mark.parametrize("options", [ConversionOptions(), ConversionOptions(trusted_types=("a.B",))])
+def test_a_model_that_is_not_there_is_not_found_whatever_the_options(
+    options: ConversionOptions, tmp_path: Path
+) -> None:
+    with pytest.raises(NotFoundError, match="there is nothing at"):
+        pack(tmp_path / "gone.skops", tmp_path / "m.hyperion", conversion=options)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ class TestNoModelDirectory:
         error = refused(tmp_path / "gone", NotFoundError)
 
         assert (error.code, "model.onnx" in (error.hint or "")) == ("model_source.not_found", True)
+        assert error.message.startswith("there is nothing at ")
 
     def test_a_single_onnx_file_is_a_model(self, tmp_path: Path) -> None:
         write_model(tmp_path / "d", mlp()).joinpath("model.onnx").rename(tmp_path / "My Net.onnx")

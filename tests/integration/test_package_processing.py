@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.fakes.reporter import CollectingReporter
 from tests.packaging import load, pack, packaging_host
-from tests.processing_models import table_dir, text_dir
+from tests.processing_models import TOPICS, VOCABULARY, reader, table_dir, text_dir, topic_table
 from tests.serving_kit import rewritten
 
 from hyperion.adapters.package_files import LocalPackages
@@ -36,6 +36,18 @@ def test_a_tokenizer_that_does_not_load_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"input\.tokenizer: 'assets/tokenizer\.json' is no tokenizer\.json"):
         pack(folder, tmp_path / "m.hyperion", "none")
+
+
+def test_a_tokenizer_with_more_ids_than_the_table_has_rows_is_refused(tmp_path: Path) -> None:
+    short = reader(len(TOPICS), table=topic_table()[: VOCABULARY - 5])
+    folder = text_dir(tmp_path / "model", model=short)
+
+    with pytest.raises(ConfigError, match=r"input\.tokenizer: 'assets/tokenizer\.json' gives ids up to") as refusal:
+        pack(folder, tmp_path / "m.hyperion", "none")
+
+    assert f"ids up to {VOCABULARY - 1} (token " in refusal.value.message
+    assert f"'input_ids' picks from a table of {VOCABULARY - 5} rows" in refusal.value.message
+    assert not (tmp_path / "m.hyperion").exists()
 
 
 def test_any_other_json_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.models import write_dataset, write_model_dir
+from tests.models import mlp, write_dataset, write_model_dir
 
 from hyperion.adapters.atomic_file import AtomicFiles
 from hyperion.adapters.report_store import LocalReportStore
@@ -27,6 +27,22 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     assert run(["package", "model", "--input", str(write_model_dir(tmp_path / "model")), "--output", str(path)]) == 0
     capsys.readouterr()
     return path
+
+
+@pytest.mark.parametrize("scheme", ["auto", "w4", "none"])
+def test_a_model_is_packaged_from_such_a_folder_into_such_a_file(tmp_path: Path, scheme: str) -> None:
+    source = write_model_dir(tmp_path / ODD, model=mlp(hidden=1024))  # large enough for weights to stay in the file
+    there, here = tmp_path / f"{ODD}.hyperion", tmp_path / "plain.hyperion"
+
+    for path in (there, here):
+        assert (
+            run(
+                ["package", "model", "--input", str(source), "--name", "m", "--output", str(path), "--quantize", scheme]
+            )
+            == 0
+        )
+
+    assert there.read_bytes() == here.read_bytes()
 
 
 def test_verifying_loads_and_runs_it(package: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,90 @@ def test_tensors_give_tensors(shell: Shell, tmp_path: Path) -> None:
         found = {output["name"]: output for output in json.loads(out)["outputs"]}
         assert found["probabilities"]["data"] == expected["probabilities"].ravel().tolist()
         assert found["label"]["shape"] == [70]
+
+
+def test_an_npz_file_of_a_dataset_is_taken_as_it_is(shell: Shell, tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(4, 3))
+    np.savez(tmp_path / "part.npz", row=rows, label=np.array([0, 1, 0, 1]))
+
+    code, out, err = shell("rows.hyperion", "--npz", str(tmp_path / "part.npz"), "--json")
+
+    assert code == 0, err
+    expected = load(Path("rows.hyperion")).run({"row": rows.astype(np.float32)})
+    found = {output["name"]: output["data"] for output in json.loads(out)["outputs"]}
+    assert found["probabilities"] == expected["probabilities"].ravel().tolist()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "fault"),
+    [
+        ({"row": np.zeros((2, 4), np.float32)}, "tensor 'row': expected size 3 in dimension 1 of float32[batch, 3]"),
+        ({"row": np.zeros((2, 3), np.int64)}, "tensor 'row': expected dtype float32, found int64"),
+        ({"row": np.zeros((2, 3), np.float32), "rwo": np.zeros(2)}, "tensor 'rwo': the model has no such input"),
+        ({"label": np.zeros(2, np.int64)}, "tensor 'row': is missing: expected float32[batch, 3]"),
+        ({"row": np.array([[0, 1e300, 0]])}, "tensor 'row': expected numbers in the range of float32, found 1e+300"),
+    ],
+    ids=["width", "dtype", "another array", "missing", "overflow"],
+)
+def test_tensors_that_the_model_does_not_take_are_named_with_their_file(
+    shell: Shell, tmp_path: Path, arrays: dict[str, np.ndarray], fault: str
+) -> None:
+    np.savez(tmp_path / "part.npz", **arrays)  # type: ignore[arg-type]
+
+    code, _, err = shell("rows.hyperion", "--npz", str(tmp_path / "part.npz"))
+
+    assert code == 2
+    assert f"{tmp_path / 'part.npz'}: {fault}" in err
+
+
+def test_a_request_of_another_width_is_wrong_usage(shell: Shell) -> None:
+    request = {"inputs": [{"name": "row", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}]}
+
+    code, out, _ = shell("rows.hyperion", "--json", stdin=json.dumps(request).encode())
+
+    assert code == 2
+    assert "standard input: tensor 'row': expected size 3 in dimension 1 of float32[batch, 3], found 2" in out
+
+
+def test_answers_that_are_no_numbers_are_told(shell: Shell, tmp_path: Path) -> None:
+    np.savez(tmp_path / "rows.npz", row=np.array([[1, 2, 3], [1, np.nan, 3]], np.float32))
+
+    code, out, err = shell("rows.hyperion", "--npz", str(tmp_path / "rows.npz"), "--json")
+
+    assert code == 0
+    assert "output 'probabilities': 2 of 4 values are NaN or infinite; in JSON they are null" in err
+    assert json.loads(out)["outputs"][1]["data"][2:] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault"),
+    [
+        ("--csv", "/dev/zero: line 1: expected at most 16777216 bytes, found more"),
+        ("--json", "/dev/zero has 33554433 bytes; at most 33554432"),
+        ("--npz", "/dev/zero is no NPZ file"),
+    ],
+)
+def test_a_file_without_end_is_refused_at_once(shell: Shell, kind: str, fault: str) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (_mapped_bytes() + 2**30, limits[1]))
+    try:
+        code, out, err = shell("rows.hyperion", kind, "/dev/zero")
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+
+    assert code == 2
+    assert fault in out + err
+
+
+def _mapped_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def test_the_line_without_end_is_named(shell: Shell) -> None:
+    code, _, err = shell("rows.hyperion", "--csv", stdin=b"age,colour\n1,red\n" + b"1" * (16 * 2**20 + 1))
+
+    assert code == 2
+    assert "standard input: line 3: expected at most 16777216 bytes, found more" in err
 
 
 def test_spans_and_tensors_have_tables_too(shell: Shell, tmp_path: Path) -> None:

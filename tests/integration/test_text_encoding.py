@@ -115,6 +115,7 @@ class TestTokenizers:
             text_processor(tokenizer=tokenizer)
 
         assert fault in refusal.value.message
+        assert capfd.readouterr().err == ""
 
     def test_one_that_panics_on_a_text_fails_that_request_alone(self, capfd: Any) -> None:
         bomb = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False}
@@ -124,6 +125,7 @@ class TestTokenizers:
             processor.encode(RawTexts(["a" * 40 + "b"]))
 
         assert failure.value.code == "tokenizer.failed"
+        assert capfd.readouterr().err == ""
         assert processor.encode(RawTexts(["rain"])).rows == 1
 
     def test_its_own_padding_and_truncation_do_not_count(self) -> None:

@@ -177,3 +177,10 @@ def test_an_error_that_sigterm_was_turned_into_ends_as_sigterm_does(monkeypatch:
         main.run(["no-such-command"])
 
     assert ended.value.code == 143
+
+
+def test_an_empty_path_is_wrong_usage_and_not_the_current_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    code = run(["inspect", ""])
+
+    assert code == 2
+    assert "a path was expected, found nothing" in capsys.readouterr().err

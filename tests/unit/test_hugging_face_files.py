@@ -35,6 +35,11 @@ def test_models_that_generate_text_are_refused(name: str, tmp_path: Path) -> Non
         task_of(tmp_path, {"architectures": [name]}, None)
 
 
+@pytest.mark.parametrize("stated", [None, 5, "BertModel", {}])
+def test_architectures_that_are_no_list_say_nothing(stated: object, tmp_path: Path) -> None:
+    assert task_of(tmp_path, {"architectures": stated}, None) == "embedding"
+
+
 def test_another_task_is_refused_with_those_that_are_supported(tmp_path: Path) -> None:
     with pytest.raises(ModelSourceError) as refusal:
         task_of(tmp_path, {"architectures": ["BertForQuestionAnswering"]}, None)

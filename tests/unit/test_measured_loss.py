@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 from sklearn.metrics import f1_score
 
+from hyperion.adapters.onnx_graph import interval_doubt
 from hyperion.domain.loss import LossBudget, MeasuredLoss
 from hyperion.domain.tensor import Signature, TensorSpec
 from hyperion.errors import ConfigError, EngineError
@@ -44,6 +45,29 @@ class TestClasses:
 
         for value, answered in ((found.before, before), (found.after, after)):
             assert value == pytest.approx(f1_score(true, answered, labels=[0, 1], average="macro"))
+
+    @pytest.mark.parametrize("metric", ["accuracy", "f1"])
+    def test_rows_that_all_stayed_as_they_were_leave_a_doubt_about_rows_unseen(self, metric: str) -> None:
+        true = [0, 1] * 200
+
+        found = by_classes(metric, true, true, true)
+
+        assert found.loss == 0.0
+        assert (found.low, found.high) == pytest.approx((-0.0095, 0.0095), abs=5e-4)
+
+    def test_the_method_names_the_bootstrap_that_found_nothing_to_vary(self) -> None:
+        true = [0, 1] * 200
+
+        still, moved = by_classes("f1", true, true, true), by_classes("f1", true, true, [1, *true[1:]])
+
+        assert still.method == "paired bootstrap that varies nowhere, ± Wilson's upper end for 0 of 400 rows"
+        assert moved.method == "paired bootstrap, percentiles"
+
+    def test_an_interval_lies_within_what_a_loss_can_be(self) -> None:
+        found = by_classes("f1", [0] * 20, [0] * 20, [1] * 20)
+
+        assert (found.loss, found.high) == (1.0, 1.0)
+        assert 0.8 < found.low < 1.0
 
     def test_a_class_that_only_answers_have_is_no_class_of_its_own(self) -> None:
         found = by_classes("f1", [0, 0, 1], [0, 0, 1], [0, 2, 1])
@@ -94,6 +118,39 @@ class TestBudget:
     def test_a_limit_for_classes_needs_a_metric_by_classes(self) -> None:
         with pytest.raises(ValidationError, match="needs a metric by classes"):
             LossBudget(metric="cosine", max_loss=0.01, max_class_loss=0.1)
+
+
+class TestDoubt:
+    def loss(self, loss: float, high: float, rows: int = 400) -> MeasuredLoss:
+        return MeasuredLoss(
+            metric="cosine", rows=rows, before=1.0, after=1 - loss, loss=loss, low=2 * loss - high, high=high,
+            method="bootstrap, percentiles", output="y",
+        )  # fmt: skip
+
+    def doubt(self, limit: float, found: MeasuredLoss) -> str | None:
+        return interval_doubt(LossBudget(metric="cosine", max_loss=limit), found)
+
+    def test_an_interval_within_the_budget_leaves_none(self) -> None:
+        assert self.doubt(0.02, self.loss(0.005, 0.015)) is None
+
+    def test_it_tells_how_many_rows_would_make_the_interval_end_at_the_budget(self) -> None:
+        assert self.doubt(0.01, self.loss(0.005, 0.015)) == (
+            "the loss may be as large as 0.015 (95 % interval), above the budget of 0.01: 400 rows tell it to ±0.01 "
+            "only; about 1,600 would tell whether it is within"
+        )
+
+    def test_small_figures_keep_their_digits_and_more_rows_are_more_than_there_are(self) -> None:
+        assert self.doubt(2e-5, self.loss(1.2e-5, 2.00001e-5)) == (
+            "the loss may be as large as 2.00001e-05 (95 % interval), above the budget of 2e-05: 400 rows tell it to "
+            "±8e-06 only; about 401 would tell whether it is within"
+        )
+
+    @pytest.mark.parametrize("loss", [0.01, 0.012])
+    def test_no_number_of_rows_is_named_where_the_loss_itself_is_at_its_limit(self, loss: float) -> None:
+        found = self.doubt(0.01, self.loss(loss, 0.02))
+
+        assert found is not None
+        assert found.endswith("only")
 
 
 class TestValues:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from hyperion.cli.render import make_console
 from hyperion.cli.render_package import show_summary
-from hyperion.cli.render_quantization import show_quantization
+from hyperion.cli.render_quantization import describe_scheme, show_layers, show_quantization
 from hyperion.domain.loss import ClassLoss, LossBudget, MeasuredLoss, SetSizes, TriedForm, WeightEffect
 from hyperion.domain.scheme import KeptTensor, LayerScheme, Measurements, QuantizationRecord, StoredWeight
 from hyperion.usecases.package import PackageSummary
@@ -113,6 +113,45 @@ def test_no_table_is_wider_than_the_terminal(width: int) -> None:
 
     assert drawn
     assert all(len(line.replace("\x1b[1m", "").replace("\x1b[0m", "").rstrip()) <= width for line in drawn)
+
+
+def test_data_in_the_package_is_told_and_without_any_there_is_no_word_of_it() -> None:
+    page = StringIO()
+    show_summary(make_console(page), summary().model_copy(update={"sample_rows": 256}))
+
+    assert "256 rows of your data are in the package (assets/budget/)" in page.getvalue()
+    assert "your data" not in shown(None)
+
+
+def test_schemes_beside_the_one_of_most_bytes_are_named() -> None:
+    assert "scheme w4 and static-int8" in " ".join(shown(None).split())
+    assert describe_scheme("none", ()) == "none"
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "words"),
+    [
+        ("conv2", ["conv1.weight", "conv2.weight"], "conv2 (+ conv1.weight)"),
+        ("conv3", ["conv1.weight", "conv2.weight", "conv3.weight"], "conv3 (+ conv1.weight and 1 more)"),
+        ("layer.0", ["layer.0.query", "layer.0.key"], "layer.0 (2 weights)"),
+        ("block", ["onnx::MatMul_1", "onnx::MatMul_2"], "block (2 weights)"),
+        ("fc1", ["fc1.weight"], "fc1"),
+    ],
+)
+def test_a_layer_that_holds_more_than_its_own_weight_says_so(name: str, weights: list[str], words: str) -> None:
+    layer = LAYERS[0].model_copy(update={"name": name, "weights": tuple(map(weight, weights))})
+    page = StringIO()
+
+    show_layers(make_console(page), [layer], Measurements())
+
+    assert page.getvalue().splitlines()[1].rstrip().endswith(f"  {words}")
+
+
+def test_a_model_without_weights_has_no_table_of_layers() -> None:
+    page = StringIO()
+    show_summary(make_console(page), summary().model_copy(update={"layers": ()}))
+
+    assert "weight dB" not in page.getvalue()
 
 
 def test_control_characters_of_names_are_shown_and_not_sent() -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from tests.fakes.stage import Stage
 
-from hyperion.domain.config import DeploymentConfig
+from hyperion.adapters.atomic_file import AtomicFiles
+from hyperion.adapters.local_store import LocalPackageStore
+from hyperion.cli.render_deployment import show_status
+from hyperion.domain.config import Batching, DeploymentConfig
 from hyperion.domain.event import EventKind
 from hyperion.domain.history import RevisionState
 from hyperion.domain.metrics import Histogram, ServingFigures
+from hyperion.domain.tuning import BatchingMode, Curve, CurvePoint, Tuning
 from hyperion.errors import NotFoundError
 from hyperion.usecases.deploy import stop_deployments
 from hyperion.usecases.history import read_history, read_logs
@@ -108,6 +115,53 @@ def test_the_status_holds_the_figures_of_what_serves(stage: Stage) -> None:
     found = read_status(stage.host).figures["tiny"]
 
     assert (found.requests, found.latency_p95_ms) == (7, None)
+
+
+@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize(
+    ("mode", "told"),
+    [
+        ("auto", "tiny: each request runs alone: it does not pay: one row takes 4 ms; batches do not pay"),
+        ("on", "tiny: requests share runs of up to 16 rows: one row takes 4 ms; batches do not pay"),
+        ("off", "tiny: each request runs alone: switched off in deployment.json"),
+    ],
+)
+def test_the_status_says_whether_requests_share_a_run_and_why(
+    stage: Stage, running: bool, mode: BatchingMode, told: str
+) -> None:
+    digest = stage.deploy(config=DeploymentConfig(batching=Batching(mode=mode, max_batch=16))).digest
+    measured = Curve(points=(CurvePoint(batch=1, run_ms=4.0), CurvePoint(batch=2, run_ms=8.0)), difference=0.0)
+    stage.reports.save_tuning(
+        Tuning(
+            digest=digest, platform=stage.facts.platform_name(), engine_version="1.32.0",
+            measured_at=stage.clock.now(), measured_on="a generated input", curve=measured,
+        )
+    )  # fmt: skip
+    stage.control.running = running
+
+    assert told in shown_status(stage)
+
+
+def test_the_status_says_that_nothing_was_measured(stage: Stage) -> None:
+    stage.deploy()
+
+    assert "tiny: each request runs alone: nothing was measured on this host" in shown_status(stage)
+
+
+def test_a_package_that_the_store_lost_leaves_the_rest_of_the_status(stage: Stage) -> None:
+    stage.deploy()
+    lost = replace(stage.host, store=LocalPackageStore(stage.folder / "elsewhere", AtomicFiles()))
+
+    status = read_status(lost)
+
+    assert len(status.deployments) == 1
+    assert status.batching == {}
+
+
+def shown_status(stage: Stage) -> list[str]:
+    page = StringIO()
+    show_status(Console(file=page, width=200, markup=False, highlight=False), read_status(stage.host))
+    return page.getvalue().splitlines()
 
 
 @pytest.mark.parametrize("meanwhile", [True, False])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import shutil
@@ -60,10 +61,10 @@ class ChildSandbox:
                 _write_job(folder, job, limits)
                 process = _start(folder)
             except OSError as error:
-                raise HostError(
-                    f"cannot start a child process in {folder}: {error.strerror}",
-                    hint="check the space there and the limit of processes",
-                ) from error
+                raise _unstartable(f"cannot start a child process in {folder}", error) from error
+            except HostError as error:
+                hint = f"{error.hint}; TMPDIR names another folder"
+                raise HostError(error.message, hint=hint, code=error.code) from error
             try:
                 code = process.wait(limits.timeout_s)
             except subprocess.TimeoutExpired as error:
@@ -86,10 +87,7 @@ class ChildSandbox:
             _sweep(place)
             folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=place))
         except OSError as error:
-            raise HostError(
-                f"cannot make a folder for a child process in {place}: {error.strerror}",
-                hint="check the space and the permissions there",
-            ) from error
+            raise _unstartable(f"cannot make a folder for a child process in {place}", error) from error
         try:
             yield folder
         finally:
@@ -116,6 +114,14 @@ class _Ending:
                 "perhaps the kernel ran out of memory: see dmesg, and the model's memory with 'hyperion verify memory'"
             )
         return "the model makes the engine crash: do not deploy it; package it again from its source"
+
+
+def _unstartable(what: str, error: OSError) -> HostError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = "free some space there, or name a folder on another disk with TMPDIR"
+        return HostError(f"{what}: {error.strerror}", hint=hint, code="host.no_space")
+    hint = "check the permissions there and the limit of processes; TMPDIR names another folder"
+    return HostError(f"{what}: {error.strerror}", hint=hint)
 
 
 def _sweep(root: Path) -> None:

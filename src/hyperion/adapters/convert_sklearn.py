@@ -12,7 +12,7 @@ from hyperion.adapters.converted_model import ConvertedModel, name_batch
 from hyperion.adapters.estimator_check import INPUT, check_alike, class_labels
 from hyperion.adapters.estimator_rows import text_columns, trees_of
 from hyperion.domain.processing import ClassesOutput, Column, Processing, TableInput, VectorOutput
-from hyperion.errors import ModelSourceError
+from hyperion.errors import HyperionError, ModelSourceError
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -23,6 +23,8 @@ OPSETS = {"": 17, "ai.onnx.ml": 3}
 _FLOAT = 1
 """TensorProto.FLOAT."""
 _SKOPS = ".skops"
+ERROR_CHARACTERS = 300
+"""Of what reading a file says; the file may have written it."""
 _WHAT_CONVERTERS_RAISE = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, NameError)
 """skl2onnx says in its own errors what it does not know, and lets through what a converter met."""
 
@@ -55,7 +57,7 @@ def convert_sklearn(source: Path, trusted_types: Sequence[str], made: ConvertedM
 def _estimator(source: Path, trusted_types: Sequence[str], made: ConvertedModel) -> Any:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        estimator = _load_skops(source, trusted_types) if source.suffix == _SKOPS else _load_pickle(source)
+        estimator = _load(source, trusted_types)
     made.notes += dict.fromkeys(
         f"{source.name}: {str(found.message).splitlines()[0]}"
         for found in caught
@@ -69,6 +71,20 @@ def _estimator(source: Path, trusted_types: Sequence[str], made: ConvertedModel)
             code="model_source.not_convertible",
         )
     return estimator
+
+
+def _load(source: Path, trusted_types: Sequence[str]) -> Any:
+    try:
+        return _load_skops(source, trusted_types) if source.suffix == _SKOPS else _load_pickle(source)
+    except (HyperionError, MemoryError, OSError):
+        raise
+    except Exception as error:  # damaged bytes lead a pickle anywhere: IndexError, struct.error, zlib.error …
+        raise ModelSourceError(
+            f"{source}: cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:ERROR_CHARACTERS]}",
+            hint="the file is damaged, or was saved with other versions of scikit-learn and what it builds on, or with "
+            "packages that are not installed here; save the estimator again",
+            code="model_source.not_convertible",
+        ) from error
 
 
 def _load_skops(source: Path, trusted_types: Sequence[str]) -> Any:

@@ -50,6 +50,9 @@ def measure_curve(
         tried = tuple(_timed(engine, package, number, row) for number in trial_threads if number != threads)
     except (EngineError, MemoryError) as error:
         return Curve(unavailable=f"the engine refuses a variation of the request: {error}"[:500])
+    except (TypeError, ValueError, AttributeError) as error:  # a figure that is wanted, but never worth a deployment
+        why = f"its answers cannot be timed and compared: {type(error).__name__}: {error}"
+        return Curve(unavailable=why[:500])
     own = (ThreadPoint(threads=threads, run_ms=single_ms),) if tried else ()
     return Curve(points=tuple(points), threads=(*own, *tried), difference=difference, unavailable=why)
 
@@ -78,7 +81,7 @@ def _difference(session: Session, row: Tensors) -> tuple[float | None, str | Non
             found = together[name]
             if found.shape != (COMPARED_ROWS, *wanted.shape[1:]) or wanted.shape[:1] != (1,):
                 return None, f"output {name!r} has not one row for each row that is put in"
-            worst = max(worst, _distance(wanted[0], found[index]))
+            worst = max(worst, _distance(wanted, found[index : index + 1]))
     return worst, None
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hyperion.adapters.dataset_part import LABEL, FaultyPartError, LabelKind, Piece
+from hyperion.adapters.dataset_part import LABEL, FaultyPartError, LabelKind, Piece, not_finite
 from hyperion.domain.tensor import Dimension, Signature, TensorSpec
 from hyperion.ports import Array
 
@@ -104,7 +104,7 @@ class CsvPart:
             values = _parse_all(cells, dtype)
         except (ValueError, ArithmeticError):
             values = None
-        if values is not None and not (values.dtype.kind == "f" and np.isnan(values).any()):
+        if values is not None and not_finite(values) is None:
             return values
         for row, line in enumerate(cells):
             for position, cell in enumerate(line):
@@ -210,4 +210,4 @@ def _cell_fault(cell: str, dtype: str) -> str | None:
         value = _parse_all(np.array([[cell]], dtype=object), dtype)
     except (ValueError, ArithmeticError):
         return f"expected {dtype}, found {cell[:40]!r}"
-    return "NaN" if value.dtype.kind == "f" and np.isnan(value).any() else None
+    return not_finite(value)

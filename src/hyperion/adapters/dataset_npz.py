@@ -13,8 +13,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy
 
-from hyperion.adapters.dataset_part import LABEL, FaultyPartError, LabelKind, Piece
+from hyperion.adapters.dataset_part import LABEL, FaultyPartError, LabelKind, Piece, not_finite
 from hyperion.domain.tensor import Signature, TensorSpec
+from hyperion.format.float_cast import is_castable, narrowed, overflows
 from hyperion.ports import Array
 
 _SUFFIX = ".npy"
@@ -49,6 +50,7 @@ class NpzPart:
             FaultyPartError: The file is broken, or an array is missing, unknown, or has another dtype or shape.
         """
         self._path, self._signature = path, signature
+        self._dtypes = {spec.name: spec.dtype for spec in signature.inputs}
         try:
             with zipfile.ZipFile(path) as archive:
                 self._headers = {i.filename.removesuffix(_SUFFIX): _read_header(archive, i) for i in archive.infolist()}
@@ -86,7 +88,8 @@ class NpzPart:
                     found = {name: array.take(count) for name, array in arrays.items()}
                     labels = found.pop(LABEL) if self.label_kind is not None else None
                     for name, value in found.items():
-                        _refuse_nan(name, value, first)
+                        _refuse_not_finite(name, value, first)
+                        found[name] = _narrowed(name, value, self._dtypes[name], first)
                     yield Piece(found, count, None if labels is None else _labels(labels), first)
             except _BROKEN as error:
                 raise FaultyPartError([f"cannot be read to its end: {error}"]) from error
@@ -187,7 +190,8 @@ def _input_problems(spec: TensorSpec, header: _Header) -> Iterator[str]:
     # The first dimension is the dataset's own: any number of rows, given to the model in batches.
     shape = (spec.shape[0], *header.shape[1:]) if spec.shape and header.shape else header.shape
     sizes = [size if isinstance(size, int) else 1 for size in shape]
-    fault = spec.mismatch(header.type_name, sizes)
+    dtype = spec.dtype if is_castable(header.type_name, spec.dtype) else header.type_name
+    fault = spec.mismatch(dtype, sizes)
     if fault is not None:
         yield f"array {spec.name!r}: {fault}; the array is {header.type_name}{list(header.shape)}"
 
@@ -199,13 +203,27 @@ def _label_problems(header: _Header) -> Iterator[str]:
         yield f"array {LABEL!r}: expected shape [rows], found {list(header.shape)}"
 
 
+def _narrowed(name: str, value: Array, wanted: str, first: int) -> Array:
+    """The values of an input, float64 in the width that the model takes."""
+    if not is_castable(value.dtype.name, wanted):
+        return value
+    cast = narrowed(value, wanted)
+    beyond = overflows(value, cast)
+    if beyond.any():
+        place = tuple(int(axis[0]) for axis in np.nonzero(beyond))
+        row = f"row {first + place[0]}, element {list(place[1:])}" if place else "its only value"
+        raise FaultyPartError([f"array {name!r}, {row}: expected {wanted}, found {float(value[place])}"])
+    return cast
+
+
 def _labels(value: Array) -> Array:
     flat = value.reshape(-1)
     return flat if flat.dtype == object else flat.astype(np.int64)
 
 
-def _refuse_nan(name: str, value: Array, first: int) -> None:
-    if value.dtype.kind == "f" and np.isnan(value).any():
-        place = tuple(int(axis[0]) for axis in np.nonzero(np.isnan(value)))
-        row = f"row {first + place[0]}, element {list(place[1:])}" if place else "its only value"
-        raise FaultyPartError([f"array {name!r}, {row}: NaN"])
+def _refuse_not_finite(name: str, value: Array, first: int) -> None:
+    if not_finite(value) is None:
+        return
+    place = tuple(int(index) for index in np.argwhere(~np.isfinite(value))[0])
+    row = f"row {first + place[0]}, element {list(place[1:])}" if place else "its only value"
+    raise FaultyPartError([f"array {name!r}, {row}: {not_finite(value[place])}"])

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
+
 from hyperion.ports import Array
 
 LABEL = "label"
@@ -28,6 +30,13 @@ class Piece:
     rows: int
     labels: Array | None
     first_row: int
+
+
+def not_finite(value: Array) -> Literal["NaN", "infinity"] | None:
+    """What of floating-point values is no number that a model could be judged on; None where all are finite."""
+    if value.dtype.kind != "f" or np.isfinite(value).all():
+        return None
+    return "NaN" if np.isnan(value).any() else "infinity"
 
 
 class Part(Protocol):

@@ -25,7 +25,8 @@ def task_of(source: Path, config: Mapping[str, Any], asked: str | None) -> Sourc
     """
     if asked is not None:
         return next(task for task in get_args(SourceTask) if task == asked)
-    named = [str(name) for name in config.get("architectures") or ()]
+    stated = config.get("architectures")
+    named = [str(name) for name in stated] if isinstance(stated, list) else []
     if any(name.endswith(_GENERATORS) for name in named):
         raise ModelSourceError(
             f"{source}: {', '.join(named)} generates text, which is not supported yet",

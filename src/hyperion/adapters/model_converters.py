@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from hyperion.adapters.conversion_protocol import JOB, OUTPUT_TEXT, WORK, ConversionJob, ConversionReport
 from hyperion.adapters.conversion_result import read_report, take_result
+from hyperion.adapters.hugging_face_files import read_json, task_of
 from hyperion.adapters.model_recognition import is_pickled, recognised
 from hyperion.domain.manifest import MODEL_FILE
 from hyperion.errors import ConfigError, EngineError, HostError, ModelSourceError
@@ -61,6 +62,8 @@ class ChildConverters:
         if kind is None:
             raise ModelSourceError(f"{path}: is nothing that can be converted")
         _check_options(kind, options)
+        if kind == "hugging-face":  # before anybody is asked to trust or to install something in vain
+            task_of(source, read_json(source / "config.json"), options.task)
         pickled = is_pickled(kind, source)
         if pickled and not options.trust_pickle:
             raise _untrusted(kind, source)

@@ -66,9 +66,7 @@ class ModelDirectories:
 def _find_model(path: Path) -> Path:
     """model.onnx, or the only ONNX file under another name, or the file itself."""
     if not path.exists():
-        raise NotFoundError(
-            f"{path}: there is no such folder", hint=f"name {_LOOKED_FOR}", code="model_source.not_found"
-        )
+        raise NotFoundError(f"there is nothing at {path}", hint=f"name {_LOOKED_FOR}", code="model_source.not_found")
     if path.is_file() and path.suffix == _ONNX:
         return path
     model = path / MODEL_FILE

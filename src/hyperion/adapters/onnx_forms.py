@@ -6,6 +6,7 @@ memory grows neither with the model nor with the number of forms.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -294,7 +295,7 @@ def _placed(source: SourceModel) -> ModelProto:
         for tensor in graph.initializer:
             if tensor.data_location == EXTERNAL:
                 where = {item.key: item.value for item in tensor.external_data}
-                place = below_root(source.folder / where["location"])
+                place = below_root(source.folder / os.fsdecode(where["location"]))
                 refer(tensor, place, int(where["offset"]), int(where["length"]))
     return model
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +14,13 @@ from hyperion.adapters.onnx_golden import judged_by, silent, uncompared
 from hyperion.adapters.onnx_measure import FormMeasure
 from hyperion.adapters.onnx_record import quantization_record, scheme_of_most
 from hyperion.adapters.onnx_rows import EvaluationRows, rows_of_samples, rows_of_sets
-from hyperion.adapters.onnx_samples import collect_samples
+from hyperion.adapters.onnx_samples import collect_samples, index_bound
 from hyperion.adapters.onnx_signature import requirement_of, signature_of
 from hyperion.adapters.onnx_source import SourceModel, read_source
 from hyperion.adapters.onnx_weights import hoist, weight_uses
 from hyperion.adapters.onnxruntime_session import make_session, run_interruptibly
 from hyperion.domain.layer import split_layers
-from hyperion.domain.loss import BY_LABELS, LossBudget
+from hyperion.domain.loss import BY_LABELS, EPSILON, LossBudget, MeasuredLoss
 from hyperion.domain.manifest import WEIGHTS_FOLDER, SchemeName
 from hyperion.domain.scheme import AGREEMENT_THRESHOLD, Measurements
 from hyperion.domain.tensor import Signature, TensorSpec
@@ -49,6 +50,10 @@ class OnnxGraph:
     @property
     def signature(self) -> Signature:
         return self._signature
+
+    def index_bound(self, name: str) -> int | None:
+        """See ports.ModelGraph."""
+        return index_bound(self._source.model, name)
 
     def prepare(
         self, request: QuantizeRequest, signature: Signature, golden: Sequence[GoldenSource], reporter: Reporter
@@ -192,13 +197,9 @@ class _Preparing:
             )
         if budget is None or loss is None:
             return found
-        if loss.high > budget.max_loss:
-            needed = round(loss.rows * (loss.width / max(budget.max_loss, 1e-4)) ** 2, -2)
-            found.append(
-                f"the loss may be as large as {loss.high:.4f} (95 % interval), above the budget of "
-                f"{budget.max_loss:g}: {loss.rows} rows tell it to ±{loss.width:.4f} only; about {needed:,.0f} would "
-                "tell it to the budget's size"
-            )
+        doubt = interval_doubt(budget, loss)
+        if doubt is not None:
+            found.append(doubt)
         limit = budget.max_class_loss
         found += [
             f"class {item.name!r} lost one of its {item.support} rows: one row proves nothing, so it was let pass"
@@ -253,6 +254,27 @@ class _Preparing:
         )
         with self._reporter.stage("Taking a sample for the budget's check at deploy"):
             return sample_entries(document, measure.sample()), []
+
+
+def interval_doubt(budget: LossBudget, loss: MeasuredLoss) -> str | None:
+    """What to say where chance alone may hide a broken budget, with the rows that would settle it.
+
+    An interval is as wide as 1/√rows; the rows named are those of which it ends at the budget. Of a loss that is at
+    its limit itself there is no such number.
+    """
+    if loss.high <= budget.max_loss:
+        return None
+    # With two digits, and with more where these would not show that it is above the budget.
+    high = next(text for digits in range(2, 18) if float(text := f"{loss.high:.{digits}g}") > budget.max_loss)
+    found = (
+        f"the loss may be as large as {high} (95 % interval), above the budget of {budget.max_loss:g}: {loss.rows} "
+        f"rows tell it to ±{loss.width:.2g} only"
+    )
+    room = budget.max_loss - loss.loss
+    if room <= EPSILON:
+        return found
+    needed = max(math.ceil(loss.rows * (loss.width / room) ** 2), loss.rows + 1)
+    return f"{found}; about {needed:,} would tell whether it is within"
 
 
 def _entry(index: int) -> str:

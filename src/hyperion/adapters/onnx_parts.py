@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from hyperion.adapters.external_reference import set_reference
 from hyperion.adapters.onnx_types import is_storable, tensor_bytes
 from hyperion.errors import HostError, ModelSourceError
 from hyperion.quantization.graph import all_graphs, child_graphs
@@ -54,12 +56,10 @@ def check_reference(tensor: TensorProto, folder: Path, source: Path) -> None:
 
 
 def refer(tensor: TensorProto, location: str, offset: int, length: int) -> None:
-    """Make a tensor stand for a range of a part."""
+    """Make a tensor stand for a range of a part; protobuf gives a location that is no UTF-8 back as bytes."""
     tensor.ClearField("raw_data")
     tensor.data_location = EXTERNAL  # type: ignore[assignment]
-    del tensor.external_data[:]
-    for key, value in (("location", location), ("offset", str(offset)), ("length", str(length))):
-        tensor.external_data.add(key=key, value=value)
+    set_reference(tensor, os.fsencode(location), offset, length)
 
 
 def _count(text: str | None, name: str) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,11 @@ class SourceModel:
         if size == 0:
             return b""
         part = np.memmap(
-            self.folder / where["location"], dtype=np.uint8, mode="r", offset=int(where["offset"]), shape=(size,)
+            self.folder / os.fsdecode(where["location"]),
+            dtype=np.uint8,
+            mode="r",
+            offset=int(where["offset"]),
+            shape=(size,),
         )
         return part.data
 

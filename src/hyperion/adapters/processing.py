@@ -9,7 +9,7 @@ from typing import Protocol
 from hyperion.adapters.processing_answer import ClassAnswers, VectorAnswers
 from hyperion.adapters.processing_span import SpanAnswers
 from hyperion.adapters.processing_table import TableEncoder
-from hyperion.adapters.processing_text import MAX_BATCH_TOKENS, TextEncoder, load_tokenizer
+from hyperion.adapters.processing_text import MAX_BATCH_TOKENS, TextEncoder, load_tokenizer, table_faults
 from hyperion.domain.manifest import PROCESSING
 from hyperion.domain.prediction import Prediction
 from hyperion.domain.processing import ClassesOutput, Processing, TextInput, TokensOutput
@@ -46,9 +46,20 @@ class LocalProcessors:
                 code="processing.unusable",
             ) from error
 
-    def check(self, raw: bytes, source: str, signature: Signature, entries: Entries) -> None:
+    def check(
+        self,
+        raw: bytes,
+        source: str,
+        signature: Signature,
+        entries: Entries,
+        index_bound: Callable[[str], int | None] | None = None,
+    ) -> None:
         """Demand that a document can be used; see ports.Processors."""
-        make_processor(raw, source, signature, entries)
+        processing = make_processor(raw, source, signature, entries).processing
+        if index_bound is not None and isinstance(processing.input, TextInput):
+            faults = table_faults(processing.input, entries, index_bound(processing.input.ids))
+            if faults:
+                raise faulty_document(source, faults)
 
 
 class _Encoder(Protocol):

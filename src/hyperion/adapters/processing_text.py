@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hyperion.adapters.native_stderr import panics_kept_back
 from hyperion.domain.processing import TextInput
 from hyperion.domain.raw_input import RawInputs, RawTexts, refused_input
 from hyperion.domain.tensor import Signature
@@ -51,7 +52,7 @@ def load_tokenizer(
     from tokenizers import Tokenizer
 
     try:
-        with _translated(f"{text.tokenizer!r} is no tokenizer.json that can be used"):
+        with _translated(f"{text.tokenizer!r} is no tokenizer.json that can be used"), panics_kept_back():
             tokenizer = Tokenizer.from_buffer(raw)
             tokenizer.no_padding()
             tokenizer.no_truncation()
@@ -68,6 +69,21 @@ def load_tokenizer(
         fault = f"is {text.max_tokens}, but the tokenizer adds {specials} special tokens to a pair of texts"
         faults.append(Problem("input.max_tokens", fault))
     return (None, faults) if faults else (tokenizer, [])
+
+
+def table_faults(text: TextInput, entries: Mapping[str, Callable[[], bytes]], rows: int | None) -> list[Problem]:
+    """Demand that every id of a tokenizer that loads picks a row of the model's table, which has ``rows``."""
+    tokenizer, _ = load_tokenizer(text, entries)
+    if tokenizer is None or rows is None:
+        return []
+    token, largest = max(tokenizer.get_vocab(with_added_tokens=True).items(), key=lambda item: (item[1], item[0]))
+    if largest < rows:
+        return []
+    fault = (
+        f"{text.tokenizer!r} gives ids up to {largest} (token {token[:40]!r}), but {text.ids!r} picks from a table of "
+        f"{rows} rows: expected ids below {rows}"
+    )
+    return [Problem("input.tokenizer", fault)]
 
 
 class TextEncoder:
@@ -99,7 +115,7 @@ class TextEncoder:
         given: Sequence[Any] = inputs.texts
         if inputs.pairs is not None:
             given = list(zip(inputs.texts, inputs.pairs, strict=True))
-        with _translated("the tokenizer failed"):
+        with _translated("the tokenizer failed"), panics_kept_back(any_thread=False):
             found: list[Encoding] = self._encode(given)
         ids = [encoding.ids for encoding in found]
         if empty := [f"row {inputs.first_row + row}: gives no token" for row, tokens in enumerate(ids) if not tokens]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hyperion.adapters.atomic_file import translated
 from hyperion.errors import HostError
 from hyperion.ports import Array, Tensors
 
@@ -34,13 +35,10 @@ def save_tensors(path: Path, tensors: Tensors) -> None:
         header.append({"name": name, "dtype": dtype, "shape": list(array.shape), "size_bytes": len(payload)})
         payloads.append(payload)
     raw = json.dumps(header).encode()
-    try:
-        with path.open("xb") as stream:
-            stream.write(struct.pack("<Q", len(raw)))
-            stream.write(raw)
-            stream.writelines(payloads)
-    except OSError as error:
-        raise HostError(f"cannot write {path}: {error.strerror}", hint="is the disk full?") from error
+    with translated(path), path.open("xb") as stream:
+        stream.write(struct.pack("<Q", len(raw)))
+        stream.write(raw)
+        stream.writelines(payloads)
 
 
 def load_tensors(path: Path) -> dict[str, Array]:

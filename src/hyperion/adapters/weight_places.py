@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hyperion.adapters.external_reference import set_reference
 from hyperion.adapters.onnx_parts import EXTERNAL
 from hyperion.adapters.onnx_types import is_storable, stored_as, tensor_bytes
 from hyperion.domain.manifest import ARCHITECTURE, WEIGHTS_FOLDER
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 ROOT = Path("/")
 """The folder that the engine is told: weights may lie in several, and this one holds them all."""
 _REFERENCE_KEYS = {"location", "tensor"}
-_EXTERNAL_DATA = 13
-"""Number of the field of TensorProto (onnx.proto)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +84,7 @@ class WeightPlaces:
         if piece.offset + piece.size_bytes > table.location.size_bytes:
             raise self._malformed(f"the weight {tensor.name!r} reaches beyond the end of {where['location']}")
         offset = table.location.offset + piece.offset
-        del tensor.external_data[:]
-        for key, value in (
-            ("location", table.path),
-            ("offset", b"%d" % offset),
-            ("length", b"%d" % piece.size_bytes),
-        ):
-            tensor.MergeFromString(_external_data(key, value))
+        set_reference(tensor, table.path, offset, piece.size_bytes)
 
     def _check_type(self, tensor: TensorProto, piece: TensorSlice) -> None:
         if not is_storable(tensor.data_type) or any(size < 0 for size in tensor.dims):
@@ -135,29 +128,6 @@ class WeightPlaces:
         return MalformedPackageError(
             f"{self._package.source}: {ARCHITECTURE}: {fault}", entry=ARCHITECTURE, code="package.architecture"
         )
-
-
-def _external_data(key: str, value: bytes) -> bytes:
-    """One item of ``TensorProto.external_data`` as protobuf writes it.
-
-    A file's name may hold bytes that are not UTF-8, which Python's protobuf takes in no string; the engine, which reads
-    proto2, takes the bytes as they are.
-    """
-    item = b"".join(_field(number, part) for number, part in ((1, key.encode()), (2, value)))
-    return _field(_EXTERNAL_DATA, item)
-
-
-def _field(number: int, data: bytes) -> bytes:
-    """A protobuf field of bytes: its tag and their count as varints (protobuf.dev/programming-guides/encoding)."""
-    return b"%c%b%b" % (number << 3 | 2, _varint(len(data)), data)
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes((*encoded, value))
 
 
 def _attribute_tensors(attribute: AttributeProto) -> list[TensorProto]:

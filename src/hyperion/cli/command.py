@@ -12,7 +12,18 @@ import click
 from hyperion.cli.exit_codes import MEANINGS
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
-PATH = click.Path(path_type=Path, readable=False)
+
+
+class _GivenPath(click.Path):
+    """A path that has at least one character: an empty variable in a script must not mean the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("a path was expected, found nothing", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _GivenPath(path_type=Path, readable=False)
 """A path of any kind; whether it exists and may be read is the use case's question, which has the better answer."""
 
 

@@ -113,8 +113,10 @@ def show_status(console: Console, status: HostStatus) -> None:
     for item in status.deployments:
         if item.trouble:
             line(console, f"{item.deployment.name}: {item.trouble}", "yellow")
-        if item.deployment.name in status.tunings:
-            line(console, f"{item.deployment.name}: {status.tunings[item.deployment.name].describe()}", "dim")
+        if (batching := status.batching.get(item.deployment.name)) is not None:
+            for told in (batching.unsaid(status.tunings.get(item.deployment.name)), batching.describe()):
+                if told is not None:
+                    line(console, f"{item.deployment.name}: {told}", "dim")
         for note in item.notes:
             line(console, f"{item.deployment.name}: {note}", "yellow")
     supervisor = status.supervisor

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from hyperion.cli.render import line, number, pairs, table
 from hyperion.cli.render_quantization import (
     describe_agreement,
+    describe_scheme,
     show_classes,
     show_layers,
     show_reasons,
@@ -15,6 +16,7 @@ from hyperion.cli.render_quantization import (
 )
 from hyperion.cli.render_version import show_version_history
 from hyperion.cli.text import bytes_for_people
+from hyperion.domain.manifest import BUDGET_FOLDER
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,7 +34,8 @@ def show_summary(console: Console, summary: PackageSummary) -> None:
     found = summary.measurements
     show_layers(console, summary.layers, found)
     show_reasons(console, summary.layers, summary.alone)
-    line(console, "")
+    if summary.layers:
+        line(console, "")
     show_trials(console, found.trials, every=False)
     show_classes(console, found.loss if summary.budget is not None else None, every=False)
     ratio = f" ({summary.bytes_after / summary.bytes_before:.0%})" if summary.bytes_before else ""
@@ -43,6 +46,7 @@ def show_summary(console: Console, summary: PackageSummary) -> None:
         ("  scheme", _scheme(summary)),
         ("  agreement", agreement or (None if judged else summary.agreement_unavailable)),
         *judged,
+        ("  sample", _sample(summary.sample_rows)),
         ("  weights", f"{bytes_for_people(summary.bytes_before)} → {bytes_for_people(summary.bytes_after)}{ratio}"),
         ("  file", f"{summary.path}, {bytes_for_people(summary.size_bytes)}, in {number(summary.duration_s)} s"),
         ("  digest", summary.digest),
@@ -53,7 +57,15 @@ def show_summary(console: Console, summary: PackageSummary) -> None:
 
 def _scheme(summary: PackageSummary) -> str:
     shortfall = None if summary.shortfall is None else f"with the smallest everywhere, {summary.shortfall}"
-    return ": ".join(part for part in (summary.scheme, summary.reason, shortfall) if part is not None)
+    scheme = describe_scheme(summary.scheme, summary.layers)
+    return ": ".join(part for part in (scheme, summary.reason, shortfall) if part is not None)
+
+
+def _sample(rows: int) -> str | None:
+    """That data travels, for whoever hands the package on."""
+    if not rows:
+        return None
+    return f"{rows} row{' of your data is' if rows == 1 else 's of your data are'} in the package ({BUDGET_FOLDER})"
 
 
 def show_extracted(console: Console, summary: ExtractSummary) -> None:
@@ -105,9 +117,10 @@ def show_overview(console: Console, overview: PackageOverview) -> None:
         ("  labels", ", ".join(signature.labels or ())),
         ("  processing", "; ".join(finding.summary for finding in overview.processing)),
         ("  engine", f"{engine.name} from {engine.minimum_version}; opset {opsets}"),
-        ("  scheme", None if quantization is None else quantization.scheme),
+        ("  scheme", None if quantization is None else describe_scheme(quantization.scheme, quantization.layers)),
         ("  agreement", describe_agreement(overview.measurements.agreement) or overview.measurements.unavailable),
-        ("  on this host", None if overview.tuning is None else overview.tuning.describe()),
+        ("  on this host", overview.batching.unsaid(overview.tuning)),
+        ("  batching", overview.batching.describe()),
         ("  golden", ", ".join(overview.golden) or "no golden requests"),
         ("  size", f"{bytes_for_people(overview.total_bytes)}, weights {bytes_for_people(overview.weights_bytes)}"),
         ("  parent", None if overview.parent is None else f"{overview.parent.version}, {overview.parent.digest}"),
@@ -121,7 +134,8 @@ def show_overview(console: Console, overview: PackageOverview) -> None:
         (layer.index, layer.name, _schemes(layer), len(layer.tensors), bytes_for_people(sizes[layer.entry].size_bytes))
         for layer in overview.layers
     )
-    table(console, ("layer", "name", "scheme", "tensors", "size"), layers, right=("layer", "tensors", "size"))
+    if overview.layers:
+        table(console, ("layer", "name", "scheme", "tensors", "size"), layers, right=("layer", "tensors", "size"))
     show_version_history(console, overview.history)
 
 

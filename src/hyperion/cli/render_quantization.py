@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from hyperion.domain.loss import ClassLoss, LossBudget, MeasuredLoss, TriedForm
+    from hyperion.domain.manifest import SchemeName
     from hyperion.domain.scheme import Agreement, LayerScheme, Measurements
     from hyperion.usecases.quantize import QuantizationReport
 
@@ -22,7 +24,9 @@ CLASSES = 20
 
 
 def show_layers(console: Console, layers: Sequence[LayerScheme], found: Measurements) -> None:
-    """One line a layer: scheme, bits, bytes, the worst weight's noise and the worst output's."""
+    """One line a layer: scheme, bits, bytes, the worst weight's noise and the worst output's; none of no layers."""
+    if not layers:
+        return
     effects = {effect.tensor: effect for effect in found.effects}
     rows = []
     for layer in layers:
@@ -35,7 +39,8 @@ def show_layers(console: Console, layers: Sequence[LayerScheme], found: Measurem
         rows.append(
             (
                 layer.index, _schemes(layer), layer.bits, bytes_for_people(layer.bytes_before),
-                bytes_for_people(layer.bytes_after), _decibels(of_weights), _decibels(of_outputs), layer.name,
+                bytes_for_people(layer.bytes_after), _decibels(of_weights), _decibels(of_outputs),
+                _layer_name(layer),
             )
         )  # fmt: skip
     columns = ("#", "scheme", "bits", "before", "after", "weight dB", "output dB", "layer")
@@ -132,6 +137,16 @@ def show_trials(console: Console, trials: Sequence[TriedForm], *, every: bool) -
         line(console, f"  and {more} trial{'' if more == 1 else 's'} of layers alone, for their sensitivity", "dim")
 
 
+def describe_scheme(most: SchemeName, layers: Sequence[LayerScheme]) -> str:
+    """``w4 and int8``: the scheme of most quantized bytes, then what else there is, the larger share first."""
+    sizes: Counter[str] = Counter()
+    for layer in layers:
+        for weight in layer.weights:
+            sizes[weight.scheme] += weight.bytes_before
+    names = [most, *(name for name, _ in sizes.most_common() if name != most)]
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
 def describe_agreement(agreement: Agreement | None) -> str | None:
     """``0.9950 same class as the float model over 200 rows (threshold 0.99)``."""
     if agreement is None:
@@ -172,7 +187,7 @@ def show_quantization(console: Console, report: QuantizationReport) -> None:
         console,
         (
             ("  requested", record.requested),
-            ("  scheme", ": ".join(part for part in (record.scheme, record.reason) if part is not None)),
+            ("  scheme", ": ".join(filter(None, (describe_scheme(record.scheme, record.layers), record.reason)))),
             ("  shortfall", found.shortfall),
             *verdict(record.budget, found),
             ("  agreement", describe_agreement(found.agreement)),
@@ -189,6 +204,17 @@ def show_quantization(console: Console, report: QuantizationReport) -> None:
 def _schemes(layer: LayerScheme) -> str:
     names = sorted({weight.scheme for weight in layer.weights})
     return "+".join(names) if len(names) > 1 else layer.scheme
+
+
+def _layer_name(layer: LayerScheme) -> str:
+    """``conv2 (+ conv1.weight)``, ``encoder.layer.0 (6 weights)``: small layers lie in the next one's."""
+    weights = [weight.tensor for weight in layer.weights] + [kept.tensor for kept in layer.kept]
+    own = [name for name in weights if name == layer.name or name.startswith(f"{layer.name}.")]
+    others = [name for name in weights if name not in own]
+    if own and others:
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        return f"{layer.name} (+ {others[0]}{more})"
+    return f"{layer.name} ({len(weights)} weights)" if len(weights) > 1 else layer.name
 
 
 def _decibels(values: Sequence[float]) -> str:

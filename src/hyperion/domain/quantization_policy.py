@@ -16,7 +16,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class SchemeOverride(Document):
-    """The scheme of all weights that a pattern names; the last one that matches counts."""
+    """The scheme of all weights that a pattern names, themselves or by their layer."""
 
     match: Annotated[str, Field(min_length=1)]
     """Shell pattern over the names of layers and weights: ``encoder.layer.0*``, ``*embeddings*``."""
@@ -62,10 +62,15 @@ class QuantizationPolicy(WrittenDocument):
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     """Of the split and of generated inputs: the same seed gives the same package."""
 
-    def override(self, layer: str, weight: str) -> WeightScheme | None:
-        """The scheme that a person set for a weight, or None."""
-        found = [item.scheme for item in self.overrides if item.names(layer, weight)]
-        return found[-1] if found else None
+    def override(self, layer: str, weight: str) -> SchemeOverride | None:
+        """What a person set for a weight, or None.
+
+        A small layer joins the next, so a layer may hold weights of another name: patterns that match the weight's own
+        name go before those that match only its layer's, and of either the last one counts.
+        """
+        found = [item for item in self.overrides if item.names(layer, weight)]
+        own = [item for item in found if fnmatchcase(weight, item.match)]
+        return next(reversed(own or found), None)
 
 
 def policy_of(record: QuantizationRecord) -> QuantizationPolicy:

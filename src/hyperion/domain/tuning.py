@@ -116,6 +116,16 @@ class BatchingPlan(Document):
     reason: str
     """Why, in words."""
 
+    def describe(self) -> str:
+        """Whether requests share a run, and why or why not, for people."""
+        if self.max_batch == 1:
+            return f"each request runs alone: {self.reason}"
+        return f"requests share runs of up to {self.max_batch} rows: {self.reason}"
+
+    def unsaid(self, tuning: Tuning | None) -> str | None:
+        """The curve in one line, for people; None where there is none, or the reason holds it already."""
+        return None if tuning is None or tuning.describe() in self.reason else tuning.describe()
+
 
 def plan_batching(mode: BatchingMode, limit: int, tuning: Tuning | None, signature: Signature) -> BatchingPlan:
     """Decide whether requests are answered together: only where that pays and gives the same answers.

@@ -166,6 +166,9 @@ class ModelGraph(Protocol):
     def signature(self) -> Signature:
         """Its inputs and outputs; labels where the graph itself names them."""
 
+    def index_bound(self, name: str) -> int | None:
+        """How many values, from 0, an integer input that picks rows of a table may have; None where it picks none."""
+
     def prepare(
         self, request: QuantizeRequest, signature: Signature, golden: Sequence[GoldenSource], reporter: Reporter
     ) -> PreparedModel:

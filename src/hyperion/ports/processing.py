@@ -105,7 +105,14 @@ class Processors(Protocol):
             DigestMismatchError: An entry is damaged.
         """
 
-    def check(self, raw: bytes, source: str, signature: Signature, entries: Mapping[str, Callable[[], bytes]]) -> None:
+    def check(
+        self,
+        raw: bytes,
+        source: str,
+        signature: Signature,
+        entries: Mapping[str, Callable[[], bytes]],
+        index_bound: Callable[[str], int | None] | None = None,
+    ) -> None:
         """Demand that a document fits the model and that its tokenizer loads.
 
         Args:
@@ -113,6 +120,8 @@ class Processors(Protocol):
             source: What to call it in messages.
             signature: Of the model.
             entries: How to read each entry that it may name.
+            index_bound: How many rows the table has that an integer input picks from, as far as that is known; the
+                tokenizer must give no larger ids. None where the graph is not at hand.
 
         Raises:
             ConfigError: All its faults at once.

@@ -99,6 +99,15 @@ def of_counts(
     return _percentiles(statistic(random.multinomial(rows, counts / rows, size=RESAMPLES)))
 
 
+def widened(interval: Interval, rows: int) -> Interval:
+    """Of a difference of two shares that no resample varies, as where the forms answer every row alike.
+
+    The bootstrap knows only rows that it has seen; of such as were not, Wilson's upper end tells how many there may be.
+    """
+    unseen = wilson(0, rows)[1]
+    return max(-1.0, interval[0] - unseen), min(1.0, interval[1] + unseen)
+
+
 def _percentiles(values: NDArray[Any]) -> Interval:
     import numpy as np
 

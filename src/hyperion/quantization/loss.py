@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from hyperion.domain.loss import ClassLoss, MeasuredLoss, Metric
+from hyperion.domain.loss import EPSILON, ClassLoss, MeasuredLoss, Metric
 from hyperion.quantization.agreement import are_probabilities, row_cosines
-from hyperion.quantization.interval import newcombe, of_counts, of_mean, wilson
+from hyperion.quantization.interval import newcombe, of_counts, of_mean, widened, wilson
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +51,9 @@ def loss_by_classes(
         first, second = (float(score(counts[None, :])[0]) for score in scores)
         low, high = of_counts(counts, lambda drawn: scores[0](drawn) - scores[1](drawn), seed)
         method = "paired bootstrap, percentiles"
+        if high - low < EPSILON:
+            low, high = widened((low, high), total)
+            method = f"paired bootstrap that varies nowhere, ± Wilson's upper end for 0 of {total} rows"
     else:
         both = int(counts[right_before & right_after].sum())
         first_only, second_only = (

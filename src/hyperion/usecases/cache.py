@@ -80,9 +80,10 @@ def read_cache(host: Host, *, full: bool = False) -> CacheContents:
 def prune_cache(host: Host, limit_bytes: int | None = None) -> CacheRemoval:
     """Remove what no worker would load, and then the least recently used until ``limit_bytes`` are kept at most.
 
-    A worker that has an image mapped keeps it until it ends.
+    Every byte is read, as ``cache verify`` does, so that what it calls faulty goes. A worker that has an image mapped
+    keeps it until it ends.
     """
-    contents = read_cache(host)
+    contents = read_cache(host, full=True)
     removed = [image for image in contents.images if image.state is not ImageState.USABLE]
     usable = [image for image in contents.images if image.state is ImageState.USABLE]
     total = sum(image.size_bytes for image in usable)

@@ -24,7 +24,7 @@ def converted_model(host: Host, options: PackageOptions, reporter: Reporter) -> 
     """
     path, asked = options.input_dir, options.conversion
     if host.converters.recognise(path) is None:
-        if asked.task is not None or asked.trusted_types:
+        if path.exists() and (asked.task is not None or asked.trusted_types):
             raise ConfigError(
                 f"{path}: needs no converting, so --task and --trust-type cannot apply",
                 hint="leave them out",

@@ -94,7 +94,8 @@ def _requests(package: PackageReader) -> tuple[tuple[Tensors, ...], str]:
     """What to prove an image on, and how to call it."""
     golden = load_golden_requests(package)[:MAX_REQUESTS]
     if golden:
-        return tuple(request.inputs for request in golden), f"{len(golden)} golden requests"
+        told = "1 golden request" if len(golden) == 1 else f"{len(golden)} golden requests"
+        return tuple(request.inputs for request in golden), told
     try:
         return (generated_request(package.manifest.signature),), "a generated input"
     except NoRequestError as error:

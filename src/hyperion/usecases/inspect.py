@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hyperion.domain.config import Batching
 from hyperion.domain.document import Digest, Document
 from hyperion.domain.finding import Finding
 from hyperion.domain.manifest import EngineRequirement, Entry, HistoryLine, Layer, Parent
 from hyperion.domain.scheme import Measurements, QuantizationRecord
 from hyperion.domain.tensor import Signature
-from hyperion.domain.tuning import Tuning
+from hyperion.domain.tuning import BatchingPlan, Tuning, plan_batching
 from hyperion.format.quantization_json import read_quantization
 from hyperion.ports import Host
 from hyperion.usecases.measurements import read_measurements
@@ -41,6 +42,8 @@ class PackageOverview(Document):
     """What this host measured when it packaged the model; no package holds it."""
     tuning: Tuning | None
     """How threads and batches pay on this host; None where it was not deployed here. No package holds it."""
+    batching: BatchingPlan
+    """Whether a deployment with the default config answers requests together here, and why or why not."""
     processing: tuple[Finding, ...]
     """What raw inputs it takes, or why none; empty where it has no config/processing.json."""
     golden: tuple[str, ...]
@@ -65,6 +68,7 @@ def inspect_package(host: Host, path: Path) -> PackageOverview:
     with host.packages.open(path) as package:
         manifest = package.manifest
         quantization = read_quantization(package)
+        tuning, batching = read_tuning(host, package.digest), Batching()
         return PackageOverview(
             path=str(path),
             digest=package.digest,
@@ -81,7 +85,8 @@ def inspect_package(host: Host, path: Path) -> PackageOverview:
             layers=manifest.layers,
             quantization=quantization,
             measurements=read_measurements(host, package.digest, quantization),
-            tuning=read_tuning(host, package.digest),
+            tuning=tuning,
+            batching=plan_batching(batching.mode, batching.max_batch, tuning, manifest.signature),
             processing=check_processing(package),
             golden=golden_names(package),
             entries=manifest.entries,

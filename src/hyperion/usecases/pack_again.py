@@ -37,6 +37,7 @@ from hyperion.usecases.measurements import read_measurements
 from hyperion.usecases.package_contents import open_source
 from hyperion.usecases.package_processing import check_edited_processing
 from hyperion.usecases.packaging import PackageOptions, PackageSummary, prove, summary_of
+from hyperion.verification.budget_sample import SAMPLE
 from hyperion.verification.signing import check_signing
 
 _SIGNING_LEFT = (
@@ -74,7 +75,8 @@ def pack_again(host: Host, options: PackageOptions, reporter: Reporter) -> Packa
         record = _record(package)
         found = read_measurements(host, digest, record)
         warnings = _signing_faults(package)
-        return summary_of(package.manifest, record, found, options.output, digest, stream.tell(), warnings)
+        output, size, sample = options.output, stream.tell(), _sample(package)
+        return summary_of(package.manifest, record, found, output, digest, size, warnings, sample)
 
 
 def pack_as_new(host: Host, options: PackageOptions, reporter: Reporter) -> PackageSummary:
@@ -119,9 +121,13 @@ def pack_as_new(host: Host, options: PackageOptions, reporter: Reporter) -> Pack
                 for name in package.names():
                     check_content(package, name)
                 check_edited_processing(host, package, before)
-                record = _record(package)
+                record, sample = _record(package), _sample(package)
     found = read_measurements(host, digest, record)
-    return summary_of(manifest, record, found, options.output, digest, size, warnings)
+    return summary_of(manifest, record, found, options.output, digest, size, warnings, sample)
+
+
+def _sample(package: PackageReader) -> bytes | None:
+    return package.read(SAMPLE) if SAMPLE in package.names() else None
 
 
 def _signing_faults(package: PackageReader) -> list[str]:

@@ -35,6 +35,7 @@ from hyperion.usecases.packaging import PackageOptions, PackageSummary, prove, s
 from hyperion.usecases.quantization_request import quantize_request
 from hyperion.usecases.source_trial import try_out_source
 from hyperion.verification.budget import kernel_features
+from hyperion.verification.budget_sample import SAMPLE
 
 __all__ = ["PackageOptions", "PackageSummary", "package_model"]
 
@@ -103,7 +104,7 @@ class _Packaging:
             platform = _target(self._options.platform)
             graph = self._host.graphs.load(source.model)
             signature = self._labelled(graph.signature, card.labels or _labels_beside(graph.signature, source))
-            check_processing(self._host, source, signature)
+            check_processing(self._host, source, signature, graph)
             golden = self._host.sources.read_golden(source, signature)
         if self._options.trial:
             try_out_source(self._host, source.model, graph.signature, golden, self._reporter)
@@ -120,7 +121,8 @@ class _Packaging:
             trouble = keep_measurements(self._host, digest, found)
             self._warnings += [] if trouble is None else [trouble]
         found = found or Measurements(unavailable="nothing was quantized")
-        return summary_of(manifest, prepared.quantization, found, self._options.output, digest, size, self._warnings)
+        output, sample = self._options.output, prepared.budget_sample.get(SAMPLE)
+        return summary_of(manifest, prepared.quantization, found, output, digest, size, self._warnings, sample)
 
     def _card(self, source: ModelSource) -> ModelCard:
         """hyperion.json with the options over it; its name and version are set and valid."""

@@ -10,7 +10,7 @@ from hyperion.domain.processing import ClassesOutput, Processing
 from hyperion.domain.tensor import Signature
 from hyperion.format.package import PackageReader
 from hyperion.format.strict_json import parse_document
-from hyperion.ports import Host, ModelSource
+from hyperion.ports import Host, ModelGraph, ModelSource
 from hyperion.usecases.package_contents import open_source
 
 
@@ -27,8 +27,10 @@ def processing_labels(source: ModelSource) -> tuple[str, ...] | None:
     return output.labels if isinstance(output, ClassesOutput) else None
 
 
-def check_processing(host: Host, source: ModelSource, signature: Signature) -> None:
+def check_processing(host: Host, source: ModelSource, signature: Signature, graph: ModelGraph) -> None:
     """Demand that the model directory's config/processing.json, where it has one, fits the model, tokenizer included.
+
+    An id beyond the model's table would fail each request that holds such a token, and no other.
 
     Raises:
         ConfigError: All its faults at once, by file and field.
@@ -36,7 +38,7 @@ def check_processing(host: Host, source: ModelSource, signature: Signature) -> N
     path = _path(source)
     if path is not None:
         entries = {file.entry: partial(_read, file.path) for file in source.files}
-        host.processors.check(_read(path), str(path), signature, entries)
+        host.processors.check(_read(path), str(path), signature, entries, graph.index_bound)
 
 
 def check_edited_processing(host: Host, package: PackageReader, before: Manifest) -> None:

@@ -13,6 +13,7 @@ from hyperion.domain.manifest import Manifest, SchemeName
 from hyperion.domain.scheme import Agreement, LayerScheme, Measurements, QuantizationRecord, QuantizeChoice
 from hyperion.format.archive import ArchiveReader
 from hyperion.ports import PREPACKED_BYTES, ConversionOptions, Host, SessionOptions
+from hyperion.verification.budget_sample import sampled_rows
 from hyperion.verification.golden import compare, load_golden_requests
 
 
@@ -98,6 +99,8 @@ class PackageSummary(Document):
     """For weights that ``auto`` left in float: relative error of the output when they alone are quantized."""
     budget: LossBudget | None = None
     """What quantizing may cost at most, where a person said so; then it holds."""
+    sample_rows: int = 0
+    """Rows of the person's data that the package carries (assets/budget/), for other hosts to check the budget by."""
     measurements: Measurements
     """Everything that was measured on the way."""
     converted: tuple[str, ...] = ()
@@ -140,8 +143,9 @@ def summary_of(
     digest: str,
     size_bytes: int,
     warnings: Sequence[str],
+    sample: bytes | None,
 ) -> PackageSummary:
-    """The summary of one package; its duration is still 0."""
+    """The summary of one package with this ``assets/budget/sample.json``; its duration is still 0."""
     return PackageSummary(
         path=str(output),
         name=manifest.name,
@@ -159,6 +163,7 @@ def summary_of(
         shortfall=found.shortfall,
         alone=found.alone,
         budget=record.budget,
+        sample_rows=sampled_rows(sample),
         measurements=found,
         warnings=tuple(warnings),
         duration_s=0.0,

@@ -69,7 +69,8 @@ def _budget(
             metric=metric, max_loss=limit, max_class_loss=of_class, output=None if stated is None else stated.output
         )
     except ValidationError as error:
-        raise ConfigError(f"the budget is wrong: {error.errors()[0]['msg']}", code="quantize.budget_invalid") from error
+        fault = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"the budget is wrong: {fault}", code="quantize.budget_invalid") from error
 
 
 def _usual_metric(signature: Signature, *, labelled: bool) -> Metric:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from hyperion.format.side_by_side import available_cores
 from hyperion.format.tensor_json import DATATYPE_OF, TensorJsonError, parse_tensor, tensor_data
 from hyperion.ports import Host, Processor, Reporter, Session, SessionOptions
 from hyperion.usecases.load import BATCH_ROWS, run_raw
+from hyperion.usecases.run_feeds import dataset_feeds, not_finite, require_fit
 from hyperion.usecases.run_input import (
     DataFile,
     JsonRequest,
@@ -33,7 +34,7 @@ from hyperion.usecases.run_input import (
 from hyperion.verification.proof import prove_package
 
 if TYPE_CHECKING:
-    from hyperion.ports import Array, Tensors
+    from hyperion.ports import Array
 
 _LISTED = 10
 
@@ -144,7 +145,7 @@ class _Run:
         if file.kind == "csv":
             return self._predicted(read_csv(file, self._processor().processing, size, self._tell_passed_over))
         if file.kind == "npz":
-            return self._computed(read_npz(file))
+            return self._computed(dataset_feeds(read_npz(file), self._session.inputs, file.name), file.name)
         found = read_json(file)
         if not isinstance(found, JsonRequest):
             self._tell_passed_over([name for row in found if isinstance(row, dict) for name in row])
@@ -162,7 +163,7 @@ class _Run:
         except TensorJsonError as error:
             fault = str(error)
             raise ConfigError(f"{source}: {fault}", problems=[Problem("inputs", fault)], code="input.json") from error
-        return self._computed(feeds)
+        return self._computed(feeds, source)
 
     def _predicted(self, inputs: Iterator[RawInputs]) -> RunAnswer:
         processor = self._processor()
@@ -177,10 +178,11 @@ class _Run:
             self._reporter.warn(f"texts that are longer than the model takes were cut: {len(cut)}, in rows {rows}")
         return self._answer(rows=len(predictions), predictions=tuple(predictions), cut=tuple(cut))
 
-    def _computed(self, feeds: Tensors) -> RunAnswer:
+    def _computed(self, feeds: Mapping[str, Array], source: str) -> RunAnswer:
         import numpy as np
 
         session = self._session
+        require_fit(feeds, session.inputs, source)
         runs = [
             session.run(part) for part in batches_of(feeds, session.inputs, session.outputs, self._options.batch_rows)
         ]
@@ -188,6 +190,8 @@ class _Run:
             name: runs[0][name] if len(runs) == 1 else np.concatenate([outputs[name] for outputs in runs])
             for name in runs[0]
         }
+        for warning in not_finite(whole):
+            self._reporter.warn(warning)
         return self._answer(outputs=tuple(_tensor(name, array) for name, array in whole.items()))
 
     def _processing(self, *, needed: bool) -> Processing | None:

@@ -18,6 +18,7 @@ from hyperion.domain.processing import TEXT, TEXT_PAIR, Processing, TextInput
 from hyperion.domain.raw_input import Cell, RawInputs, RawTable, RawTexts
 from hyperion.domain.tensor import TensorSpec
 from hyperion.errors import ConfigError, HostError, NotFoundError, Problem
+from hyperion.format.limits import MAX_JSON_BYTES
 from hyperion.format.strict_json import checked_document, parse_json
 from hyperion.usecases.load import raw_inputs
 from hyperion.verification.golden import INPUT_PREFIX, OUTPUT_PREFIX
@@ -25,7 +26,8 @@ from hyperion.verification.golden import INPUT_PREFIX, OUTPUT_PREFIX
 if TYPE_CHECKING:
     from hyperion.ports import Array
 
-_FIELD_LIMIT = 16 * 1024 * 1024
+_MAX_LINE_BYTES = 16 * 1024 * 1024
+"""Of a CSV file, and of one value on several lines: several times the longest pair of texts that is taken."""
 _ZIP = b"PK"
 
 
@@ -132,7 +134,7 @@ def read_json(file: DataFile) -> JsonRequest | Sequence[JsonValue]:
         ConfigError: It is neither (code ``json.…`` or ``input.json``).
     """
     with file.open() as stream:
-        raw = stream.read()
+        raw = stream.read(MAX_JSON_BYTES + 1)  # one more than is parsed: the parser says that it is too large
     found = parse_json(raw, file.name)
     if isinstance(found, dict):
         return checked_document(JsonRequest, raw, file.name) if "inputs" in found else [found]
@@ -164,7 +166,9 @@ def read_npz(file: DataFile) -> dict[str, Array]:
     import numpy as np
 
     with file.open() as stream:
-        raw = stream.read()
+        raw = stream.read(len(_ZIP))
+        if raw == _ZIP:  # else it may have no end
+            raw += stream.read()
     try:
         if not raw.startswith(_ZIP):
             raise ValueError("it is no zip file")
@@ -211,8 +215,8 @@ def _of_columns(header: Sequence[str], rows: Sequence[list[str]], processing: Pr
 
 def _csv_lines(stream: BinaryIO, name: str) -> Iterator[tuple[int, list[str]]]:
     """Line numbers and rows; blank lines are passed over, a byte-order mark of a spreadsheet too."""
-    csv.field_size_limit(_FIELD_LIMIT)
-    reader = csv.reader((line.decode() for line in _without_mark(stream)), strict=True)
+    csv.field_size_limit(_MAX_LINE_BYTES)
+    reader = csv.reader((line.decode() for line in _bounded_lines(stream, name)), strict=True)
     try:
         for row in reader:
             if row:
@@ -224,10 +228,18 @@ def _csv_lines(stream: BinaryIO, name: str) -> Iterator[tuple[int, list[str]]]:
         raise _no_csv(name, f"line {reader.line_num}: {error}") from error
 
 
-def _without_mark(stream: BinaryIO) -> Iterator[bytes]:
-    """The lines, of which the first has no byte-order mark."""
-    yield stream.readline().removeprefix(BOM_UTF8)
-    yield from stream
+def _bounded_lines(stream: BinaryIO, name: str) -> Iterator[bytes]:
+    """The lines, of which the first has no byte-order mark; a file without line ends is not read to its end.
+
+    Raises:
+        ConfigError: A line is too long; names it.
+    """
+    number = 1
+    while line := stream.readline(_MAX_LINE_BYTES + 1):
+        if len(line) > _MAX_LINE_BYTES:
+            raise _no_csv(name, f"line {number}: expected at most {_MAX_LINE_BYTES} bytes, found more; is it text?")
+        yield line.removeprefix(BOM_UTF8) if number == 1 else line
+        number += 1
 
 
 def _no_csv(name: str, fault: str) -> ConfigError:

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from hyperion.domain.command import DeploymentStatus, Pong, Stats, StatsReply, Status, StatusReply
 from hyperion.domain.deployment import Deployment
 from hyperion.domain.document import Document
-from hyperion.domain.tuning import Tuning
-from hyperion.errors import NotFoundError
+from hyperion.domain.tensor import Signature
+from hyperion.domain.tuning import BatchingPlan, Tuning, plan_batching
+from hyperion.errors import HyperionError, NotFoundError
 from hyperion.ports import Host
 from hyperion.usecases.ask import ask_supervisor
 from hyperion.usecases.tune import read_tuning
@@ -32,6 +33,9 @@ class HostStatus(Document):
     """By deployment; only of those that serve."""
     tunings: dict[str, Tuning] = {}
     """How threads and batches pay here for the active package, by deployment; only where that was measured."""
+    batching: dict[str, BatchingPlan] = {}
+    """Whether requests to the active package share a run, and why or why not, by deployment; by what its config and
+    this host's measurements say, so a worker that was started before the last measurement may still do otherwise."""
 
 
 def read_status(host: Host) -> HostStatus:
@@ -41,15 +45,40 @@ def read_status(host: Host) -> HostStatus:
     if reply is not None:
         serving = (item.deployment.name for item in reply.deployments if item.serving)
         figures = {name: found for name in serving if (found := _figures(host, name)) is not None}
-        tunings = _tunings(host, reply.deployments)
-        return HostStatus(supervisor=pong, deployments=reply.deployments, figures=figures, tunings=tunings)
+        return _with_measurements(host, HostStatus(supervisor=pong, deployments=reply.deployments, figures=figures))
     recorded = tuple(_recorded_status(host, deployment) for deployment in host.ledger.deployments())
-    return HostStatus(supervisor=None, deployments=recorded, tunings=_tunings(host, recorded))
+    return _with_measurements(host, HostStatus(supervisor=None, deployments=recorded))
+
+
+def _with_measurements(host: Host, status: HostStatus) -> HostStatus:
+    tunings = _tunings(host, status.deployments)
+    return status.model_copy(update={"tunings": tunings, "batching": _batching(host, status.deployments, tunings)})
 
 
 def _tunings(host: Host, deployments: Iterable[DeploymentStatus]) -> dict[str, Tuning]:
     active = {item.deployment.name: item.active.digest for item in deployments if item.active is not None}
     return {name: found for name, digest in active.items() if (found := read_tuning(host, digest)) is not None}
+
+
+def _batching(
+    host: Host, deployments: Iterable[DeploymentStatus], tunings: dict[str, Tuning]
+) -> dict[str, BatchingPlan]:
+    """What the workers decide when they start; nothing of a package that the store lost."""
+    found: dict[str, BatchingPlan] = {}
+    for item in deployments:
+        signature = None if item.active is None else _signature(host, item.active.digest)
+        if item.active is not None and signature is not None:
+            config, name = item.active.config.batching, item.deployment.name
+            found[name] = plan_batching(config.mode, config.max_batch, tunings.get(name), signature)
+    return found
+
+
+def _signature(host: Host, digest: str) -> Signature | None:
+    try:
+        with host.store.open(digest) as package:
+            return package.manifest.signature
+    except HyperionError:
+        return None
 
 
 def _figures(host: Host, name: str) -> DeploymentFigures | None:

@@ -88,6 +88,15 @@ def can_be_carried(batches: Iterable[Batch]) -> bool:
     return all(value.dtype.kind in "biuf" for batch in batches for value in batch.feeds.values())
 
 
+def sampled_rows(document: bytes | None) -> int:
+    """The rows that assets/budget/sample.json tells of; 0 where there is none, or none that can be read."""
+    try:
+        sample = None if document is None else parse_document(BudgetSample, document, SAMPLE)
+    except ConfigError:  # somebody edited it: the check says so, wherever it runs
+        sample = None
+    return 0 if sample is None else sum(batch.rows for batch in sample.batches)
+
+
 def load_sample(package: PackageReader) -> tuple[BudgetSample, tuple[SampledBatch, ...]] | None:
     """The sample that a package carries; None where it carries none.
 

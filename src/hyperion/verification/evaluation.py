@@ -54,8 +54,15 @@ def open_sets(
             rows = _rows_of(dataset)
             for name, positions in draw(rows, _shares(data, shared), seed).items():
                 found[name] = _Drawn(dataset, rows, positions)
-        total = sum(len(drawn.rows) for drawn in {id(drawn.rows): drawn for drawn in found.values()}.values())
+        folders = {id(drawn.rows): drawn.rows for drawn in found.values()}.values()
+        total = sum(len(rows) for rows in folders)
+        repeated = total - sum(len({row.digest for row in rows}) for rows in folders)
         twice = _keep_apart(found)
+    if repeated:
+        reporter.warn(
+            f"{repeated} of {total} rows are repeated: each counts again, so the interval of the loss is narrower than "
+            "the data allow"
+        )
     if twice:
         reporter.warn(f"rows that stand in the folders of several sets are left out of all but one: {twice}")
     sets = {name: RowSet(drawn.dataset, drawn.positions, signature) for name, drawn in found.items()}
