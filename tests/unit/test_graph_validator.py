@@ -40,6 +40,17 @@ def test_an_operator_that_the_engine_does_not_know_is_named() -> None:
     assert "ai.onnx::Evil" in found.fault
 
 
+@pytest.mark.parametrize(("size", "passes"), [(-1, True), (1, True), (-2, False), (2**40, False)])
+def test_an_input_may_leave_a_size_open_as_old_exporters_write_it(size: int, passes: bool) -> None:
+    model = mlp(0)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = size
+
+    if passes:
+        validate(model, POLICY, weights_bytes=0)
+    else:
+        assert refusal(model).code == "model.too_large"
+
+
 def test_the_host_can_refuse_more_operators() -> None:
     denied = denied_operators({DENIED: "ai.onnx::Relu, com.microsoft::MoE,"})
 

@@ -28,6 +28,8 @@ MAX_NODES = 500_000
 """Of all graphs together, functions written out at each of their calls."""
 MAX_DEPTH = 16
 """Graphs in graphs: branches, loop bodies."""
+_OPEN = -1
+"""A size that the caller chooses, as some exporters write it."""
 MAX_INPUT_ELEMENTS = 2**28
 """Of an input without its open dimensions."""
 MAX_CALLS = 64
@@ -148,7 +150,7 @@ class _Validation:
 
     def _inputs(self) -> None:
         for given in self._model.graph.input:
-            sizes = [dim.dim_value for dim in given.type.tensor_type.shape.dim if dim.dim_value]
+            sizes = [dim.dim_value for dim in given.type.tensor_type.shape.dim if dim.dim_value not in (0, _OPEN)]
             if math.prod(sizes) > MAX_INPUT_ELEMENTS or any(size < 0 for size in sizes):
                 raise Refusal("model.too_large", f"its input {given.name[:200]!r} has the sizes {sizes[:8]}")
 
