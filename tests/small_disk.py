@@ -23,4 +23,5 @@ def small_disk(folder: Path, size: str = "1m") -> Iterator[Path]:
     try:
         yield folder
     finally:
-        subprocess.run(["umount", folder], check=True)
+        # Lazy: a process that was told to stop may hold its log open a moment longer.
+        subprocess.run(["umount", "--lazy", folder], check=True)
