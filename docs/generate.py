@@ -18,7 +18,7 @@ import click
 from pydantic import BaseModel
 
 from hyperion import errors
-from hyperion.adapters.untrusted_models import OF_THE_ENGINE
+from hyperion.adapters.sandbox.untrusted_models import OF_THE_ENGINE
 from hyperion.cli.command import Command
 from hyperion.cli.exit_codes import MEANINGS, exit_code
 from hyperion.cli.root import root

@@ -10,15 +10,15 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from hyperion.adapters.host_facts import LocalHostFacts
-from hyperion.adapters.model_converters import ChildConverters
-from hyperion.adapters.model_directory import ModelDirectories
-from hyperion.adapters.onnx_architecture import parse_architecture
-from hyperion.adapters.onnx_graph import OnnxGraphs
-from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
-from hyperion.adapters.package_files import LocalPackages
-from hyperion.adapters.processing import LocalProcessors
-from hyperion.adapters.system_clock import SystemClock
+from hyperion.adapters.conversion.model_converters import ChildConverters
+from hyperion.adapters.engine.onnxruntime_engine import OnnxRuntimeEngine
+from hyperion.adapters.files.package_files import LocalPackages
+from hyperion.adapters.host.host_facts import LocalHostFacts
+from hyperion.adapters.host.system_clock import SystemClock
+from hyperion.adapters.onnx.architecture import parse_architecture
+from hyperion.adapters.onnx.graph import OnnxGraphs
+from hyperion.adapters.onnx.model_directory import ModelDirectories
+from hyperion.adapters.processing.route import LocalProcessors
 from hyperion.domain.manifest import ARCHITECTURE
 from hyperion.ports import Array, Host
 from hyperion.quantization.graph import all_graphs

@@ -6,8 +6,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from hyperion.adapters.atomic_file import AtomicFiles
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.atomic_file import AtomicFiles
+from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.ports import Host
 from tests.fakes.clock import FakeClock
 from tests.fakes.proofs import InMemoryProofRecord

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from hyperion.adapters.processing import make_processor
+from hyperion.adapters.processing.route import make_processor
 from hyperion.domain.raw_input import RawTable
 from hyperion.domain.tensor import DType, Signature, TensorSpec
 from hyperion.ports import Processor

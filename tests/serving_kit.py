@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from hyperion.adapters.control_client import SupervisorClient
+from hyperion.adapters.service.control_client import SupervisorClient
 from hyperion.domain.command import Deploy, Deployed, Progress, Stats, Status, StatusReply, Stop, Stopped
 from hyperion.domain.config import DeploymentConfig
 from hyperion.domain.deployment import Origin
@@ -54,13 +54,13 @@ class QuietReporter:
 
 def make_package(folder: Path, name: str, **model_dir: Any) -> Path:
     """Package a model directory of tests.models (quantize=none) and return the file."""
-    from hyperion.adapters.atomic_file import AtomicFiles
-    from hyperion.adapters.model_converters import ChildConverters
-    from hyperion.adapters.model_directory import ModelDirectories
-    from hyperion.adapters.onnx_graph import OnnxGraphs
-    from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
-    from hyperion.adapters.package_files import LocalPackages
-    from hyperion.adapters.system_clock import SystemClock
+    from hyperion.adapters.conversion.model_converters import ChildConverters
+    from hyperion.adapters.engine.onnxruntime_engine import OnnxRuntimeEngine
+    from hyperion.adapters.files.atomic_file import AtomicFiles
+    from hyperion.adapters.files.package_files import LocalPackages
+    from hyperion.adapters.host.system_clock import SystemClock
+    from hyperion.adapters.onnx.graph import OnnxGraphs
+    from hyperion.adapters.onnx.model_directory import ModelDirectories
     from hyperion.usecases.package import PackageOptions, package_model
 
     host: Any = SimpleNamespace(
@@ -74,7 +74,7 @@ def make_package(folder: Path, name: str, **model_dir: Any) -> Path:
 
 
 def package_digest(path: Path) -> str:
-    from hyperion.adapters.package_files import LocalPackages
+    from hyperion.adapters.files.package_files import LocalPackages
 
     with LocalPackages().open(path) as package:
         return package.digest
@@ -268,7 +268,7 @@ def rewritten(package: Path, output: Path, replace: dict[str, bytes]) -> Path:
     from functools import partial
     from io import BytesIO
 
-    from hyperion.adapters.package_files import LocalPackages
+    from hyperion.adapters.files.package_files import LocalPackages
     from hyperion.domain.manifest import MANIFEST
     from hyperion.format.archive import PendingEntry, write_archive
 
@@ -288,8 +288,8 @@ def golden_bytes(x: Any, probabilities: Any) -> bytes:
 
 def ledger_events(state: Path) -> tuple[Event, ...]:
     """What the ledger of this state folder holds."""
-    from hyperion.adapters.ledger import SqliteLedger
-    from hyperion.adapters.system_clock import SystemClock
+    from hyperion.adapters.host.system_clock import SystemClock
+    from hyperion.adapters.store.ledger import SqliteLedger
 
     ledger = SqliteLedger(state / "ledger.db", SystemClock())
     try:

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 import hyperion
-from hyperion.adapters.package_files import LocalPackages
-from hyperion.adapters.silent_reporter import SilentReporter
+from hyperion.adapters.files.package_files import LocalPackages
+from hyperion.adapters.host.silent_reporter import SilentReporter
 from hyperion.bootstrap import open_host
 from hyperion.domain.finding import Finding, Outcome
 from hyperion.domain.version import Step

@@ -205,12 +205,12 @@ def _tokens() -> dict[str, np.ndarray]:
 
 def _built(state: Path, path: Path, request: dict[str, np.ndarray]) -> tuple[str, str, int]:
     """Key and digest of the host image that is built now, and the bytes of the package's weights."""
-    from hyperion.adapters.child_sandbox import ChildSandbox
-    from hyperion.adapters.host_images import LocalHostImages
-    from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
-    from hyperion.adapters.package_files import LocalPackages
-    from hyperion.adapters.proof_record import SqliteProofRecord
-    from hyperion.adapters.system_clock import SystemClock
+    from hyperion.adapters.engine.host_images import LocalHostImages
+    from hyperion.adapters.engine.onnxruntime_engine import OnnxRuntimeEngine
+    from hyperion.adapters.files.package_files import LocalPackages
+    from hyperion.adapters.host.system_clock import SystemClock
+    from hyperion.adapters.sandbox.child_sandbox import ChildSandbox
+    from hyperion.adapters.store.proof_record import SqliteProofRecord
     from hyperion.ports import SessionOptions
 
     engine, clock = OnnxRuntimeEngine(), SystemClock()

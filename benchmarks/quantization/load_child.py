@@ -39,9 +39,9 @@ def plain(path: str) -> Callable[[], Run]:
 
 def package(path: str, state: str) -> Callable[[], Run]:
     """In place from the package; its graph was prepared by an earlier load."""
-    from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
-    from hyperion.adapters.package_files import LocalPackages
-    from hyperion.adapters.prepared_graphs import PreparedGraphs
+    from hyperion.adapters.engine.onnxruntime_engine import OnnxRuntimeEngine
+    from hyperion.adapters.engine.prepared_graphs import PreparedGraphs
+    from hyperion.adapters.files.package_files import LocalPackages
 
     packages, engine = LocalPackages(), OnnxRuntimeEngine(PreparedGraphs(Path(state)))
 
@@ -54,11 +54,11 @@ def package(path: str, state: str) -> Callable[[], Run]:
 
 def image(path: str, state: str, key: str, name: str) -> Callable[[], Run]:
     """From the host image, whose files were digested before and are unchanged."""
-    from hyperion.adapters.host_images import LocalHostImages
-    from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
-    from hyperion.adapters.package_files import LocalPackages
-    from hyperion.adapters.proof_record import SqliteProofRecord
-    from hyperion.adapters.system_clock import SystemClock
+    from hyperion.adapters.engine.host_images import LocalHostImages
+    from hyperion.adapters.engine.onnxruntime_engine import OnnxRuntimeEngine
+    from hyperion.adapters.files.package_files import LocalPackages
+    from hyperion.adapters.host.system_clock import SystemClock
+    from hyperion.adapters.store.proof_record import SqliteProofRecord
     from hyperion.ports import SessionOptions
 
     packages, engine, options = LocalPackages(), OnnxRuntimeEngine(), SessionOptions()

@@ -8,7 +8,7 @@ import onnx
 from onnx import TensorProto
 
 import hyperion
-from hyperion.adapters.onnx_architecture import parse_architecture
+from hyperion.adapters.onnx.architecture import parse_architecture
 from hyperion.domain.manifest import ARCHITECTURE
 from hyperion.quantization.graph import all_graphs
 

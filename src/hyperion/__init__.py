@@ -117,7 +117,7 @@ def package(
     """
     from pathlib import Path
 
-    from hyperion.adapters.silent_reporter import SilentReporter
+    from hyperion.adapters.host.silent_reporter import SilentReporter
     from hyperion.bootstrap import open_host
     from hyperion.ports import ConversionOptions
     from hyperion.usecases.package import PackageOptions, package_model
@@ -144,7 +144,7 @@ def open_package(path: str | PathLike[str]) -> PackageReader:
     """
     from pathlib import Path
 
-    from hyperion.adapters.package_files import LocalPackages
+    from hyperion.adapters.files.package_files import LocalPackages
 
     return LocalPackages().open(Path(path))
 
@@ -164,12 +164,12 @@ def load_model(path: str | PathLike[str], threads: int = 1, *, check: bool = Tru
     """
     from pathlib import Path
 
-    from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
-    from hyperion.adapters.package_files import LocalPackages
-    from hyperion.adapters.prepared_graphs import PreparedGraphs
-    from hyperion.adapters.processing import LocalProcessors
-    from hyperion.adapters.proof_record import SqliteProofRecord
-    from hyperion.adapters.system_clock import SystemClock
+    from hyperion.adapters.engine.onnxruntime_engine import OnnxRuntimeEngine
+    from hyperion.adapters.engine.prepared_graphs import PreparedGraphs
+    from hyperion.adapters.files.package_files import LocalPackages
+    from hyperion.adapters.host.system_clock import SystemClock
+    from hyperion.adapters.processing.route import LocalProcessors
+    from hyperion.adapters.store.proof_record import SqliteProofRecord
     from hyperion.bootstrap import state_dir
     from hyperion.usecases.load import load_model as load
 
@@ -205,7 +205,7 @@ def verify(
     """
     from pathlib import Path
 
-    from hyperion.adapters.silent_reporter import SilentReporter
+    from hyperion.adapters.host.silent_reporter import SilentReporter
     from hyperion.bootstrap import open_host
     from hyperion.usecases.verify import verify_compatibility, verify_model, verify_performance
 

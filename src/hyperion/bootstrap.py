@@ -57,28 +57,28 @@ def open_host(state: Path | None = None) -> Host:
         HostError: The state folder belongs to another user.
     """
     from hyperion import __version__
-    from hyperion.adapters.atomic_file import AtomicFiles
-    from hyperion.adapters.child_sandbox import ChildSandbox
-    from hyperion.adapters.control_client import SupervisorClient
-    from hyperion.adapters.dataset import LocalDatasets
-    from hyperion.adapters.host_facts import LocalHostFacts
-    from hyperion.adapters.host_images import LocalHostImages
-    from hyperion.adapters.inference_client import HttpInferenceClient
-    from hyperion.adapters.ledger import SqliteLedger
-    from hyperion.adapters.local_store import LocalPackageStore
-    from hyperion.adapters.model_converters import ChildConverters
-    from hyperion.adapters.model_directory import ModelDirectories
-    from hyperion.adapters.onnx_graph import OnnxGraphs
-    from hyperion.adapters.onnx_values import OnnxWeights
-    from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
-    from hyperion.adapters.package_files import LocalPackages
-    from hyperion.adapters.prepared_graphs import PreparedGraphs
-    from hyperion.adapters.processing import LocalProcessors
-    from hyperion.adapters.proof_record import SqliteProofRecord
-    from hyperion.adapters.report_store import LocalReportStore
-    from hyperion.adapters.serving_log import JsonLinesLog
-    from hyperion.adapters.state_folder import require_own
-    from hyperion.adapters.system_clock import SystemClock
+    from hyperion.adapters.conversion.model_converters import ChildConverters
+    from hyperion.adapters.dataset.reading import LocalDatasets
+    from hyperion.adapters.engine.host_images import LocalHostImages
+    from hyperion.adapters.engine.onnxruntime_engine import OnnxRuntimeEngine
+    from hyperion.adapters.engine.prepared_graphs import PreparedGraphs
+    from hyperion.adapters.files.atomic_file import AtomicFiles
+    from hyperion.adapters.files.package_files import LocalPackages
+    from hyperion.adapters.files.report_store import LocalReportStore
+    from hyperion.adapters.files.state_folder import require_own
+    from hyperion.adapters.host.host_facts import LocalHostFacts
+    from hyperion.adapters.host.system_clock import SystemClock
+    from hyperion.adapters.onnx.graph import OnnxGraphs
+    from hyperion.adapters.onnx.model_directory import ModelDirectories
+    from hyperion.adapters.onnx.values import OnnxWeights
+    from hyperion.adapters.processing.route import LocalProcessors
+    from hyperion.adapters.sandbox.child_sandbox import ChildSandbox
+    from hyperion.adapters.service.control_client import SupervisorClient
+    from hyperion.adapters.service.inference_client import HttpInferenceClient
+    from hyperion.adapters.service.serving_log import JsonLinesLog
+    from hyperion.adapters.store.ledger import SqliteLedger
+    from hyperion.adapters.store.local_store import LocalPackageStore
+    from hyperion.adapters.store.proof_record import SqliteProofRecord
     from hyperion.ports import Host
 
     root = require_own(state_dir() if state is None else state)
@@ -112,8 +112,8 @@ def open_host(state: Path | None = None) -> Host:
 
 def supervisor_lock(state: Path | None = None) -> AbstractContextManager[object]:
     """The lock that the supervisor of a state folder holds; entering raises ConflictError where another has it."""
-    from hyperion.adapters.file_lock import SupervisorLock
-    from hyperion.adapters.state_folder import claim_state
+    from hyperion.adapters.files.file_lock import SupervisorLock
+    from hyperion.adapters.files.state_folder import claim_state
 
     root = claim_state(state_dir() if state is None else state)
     return SupervisorLock(root / "run" / "supervisor.lock")
@@ -122,16 +122,16 @@ def supervisor_lock(state: Path | None = None) -> AbstractContextManager[object]
 def open_supervisor_parts(state: Path | None = None) -> SupervisorParts:
     """What a supervisor works with; it needs no engine."""
     from hyperion import __version__
-    from hyperion.adapters.atomic_file import AtomicFiles
-    from hyperion.adapters.control_client import control_path, open_control_folder
-    from hyperion.adapters.host_facts import LocalHostFacts
-    from hyperion.adapters.ledger import SqliteLedger
-    from hyperion.adapters.local_store import LocalPackageStore
-    from hyperion.adapters.package_files import LocalPackages
-    from hyperion.adapters.report_store import LocalReportStore
-    from hyperion.adapters.state_folder import claim_state
-    from hyperion.adapters.system_clock import SystemClock
-    from hyperion.adapters.worker_processes import ExecutedWorkers
+    from hyperion.adapters.files.atomic_file import AtomicFiles
+    from hyperion.adapters.files.package_files import LocalPackages
+    from hyperion.adapters.files.report_store import LocalReportStore
+    from hyperion.adapters.files.state_folder import claim_state
+    from hyperion.adapters.host.host_facts import LocalHostFacts
+    from hyperion.adapters.host.system_clock import SystemClock
+    from hyperion.adapters.service.control_client import control_path, open_control_folder
+    from hyperion.adapters.service.worker_processes import ExecutedWorkers
+    from hyperion.adapters.store.ledger import SqliteLedger
+    from hyperion.adapters.store.local_store import LocalPackageStore
     from hyperion.serving.supervisor import SupervisorParts
 
     root = claim_state(state_dir() if state is None else state)
@@ -190,15 +190,15 @@ def worker_folders(metrics_dir: Path, state: Path | None = None) -> WorkerFolder
 def open_worker_parts(state: Path | None = None) -> WorkerParts:
     """What loads a package; nothing else is imported, for a worker's start is waited for."""
     from hyperion import __version__
-    from hyperion.adapters.atomic_file import AtomicFiles
-    from hyperion.adapters.confinement import confine
-    from hyperion.adapters.host_images import LocalHostImages
-    from hyperion.adapters.local_store import LocalPackageStore
-    from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
-    from hyperion.adapters.prepared_graphs import PreparedGraphs
-    from hyperion.adapters.processing import LocalProcessors
-    from hyperion.adapters.proof_record import SqliteProofRecord
-    from hyperion.adapters.system_clock import SystemClock
+    from hyperion.adapters.engine.host_images import LocalHostImages
+    from hyperion.adapters.engine.onnxruntime_engine import OnnxRuntimeEngine
+    from hyperion.adapters.engine.prepared_graphs import PreparedGraphs
+    from hyperion.adapters.files.atomic_file import AtomicFiles
+    from hyperion.adapters.host.system_clock import SystemClock
+    from hyperion.adapters.processing.route import LocalProcessors
+    from hyperion.adapters.sandbox.confinement import confine
+    from hyperion.adapters.store.local_store import LocalPackageStore
+    from hyperion.adapters.store.proof_record import SqliteProofRecord
 
     root = state_dir() if state is None else state
     engine, proofs, clock = OnnxRuntimeEngine(PreparedGraphs(root, __version__)), SqliteProofRecord(root), SystemClock()

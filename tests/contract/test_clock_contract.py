@@ -7,7 +7,7 @@ from datetime import UTC, timedelta
 import pytest
 from tests.fakes.clock import FakeClock
 
-from hyperion.adapters.system_clock import SystemClock
+from hyperion.adapters.host.system_clock import SystemClock
 from hyperion.ports import Clock
 
 

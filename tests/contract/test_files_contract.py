@@ -15,7 +15,7 @@ import pytest
 from tests.permissions import permissions_hold
 from tests.small_disk import small_disk
 
-from hyperion.adapters.atomic_file import AtomicFiles
+from hyperion.adapters.files.atomic_file import AtomicFiles
 from hyperion.errors import ConflictError, HostError
 from hyperion.ports import Files
 
@@ -209,7 +209,8 @@ class TestReplacing:
         path = tmp_path / "x"
         path.write_bytes(b"old")
         script = (
-            "import os, signal, sys; from pathlib import Path; from hyperion.adapters.atomic_file import AtomicFiles\n"
+            "import os, signal, sys; from pathlib import Path\n"
+            "from hyperion.adapters.files.atomic_file import AtomicFiles\n"
             "with AtomicFiles().replacing(Path(sys.argv[1])) as s:\n"
             "    s.write(bytes(1 << 20)); s.flush(); os.kill(os.getpid(), signal.SIGKILL)"
         )

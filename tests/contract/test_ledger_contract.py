@@ -10,7 +10,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.ledger import InMemoryLedger
 from tests.fakes.values import make_draft, make_revision
 
-from hyperion.adapters.ledger import SqliteLedger
+from hyperion.adapters.store.ledger import SqliteLedger
 from hyperion.domain.event import GENESIS, START, EventKind
 from hyperion.errors import ConflictError, NotFoundError
 from hyperion.ports import Ledger

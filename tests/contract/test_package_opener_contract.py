@@ -9,7 +9,7 @@ import pytest
 from tests.packages import entries, package_bytes, write_directory, write_package
 from tests.permissions import permissions_hold
 
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.errors import HostError, MalformedPackageError, NotFoundError
 from hyperion.ports import PackageOpener
 

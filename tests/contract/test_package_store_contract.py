@@ -15,9 +15,9 @@ from tests.hostile.corpus import patched, records_of
 from tests.packages import entries, package_bytes, write_directory, write_package
 from tests.small_disk import small_disk
 
-from hyperion.adapters.atomic_file import AtomicFiles
-from hyperion.adapters.local_store import LocalPackageStore
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.atomic_file import AtomicFiles
+from hyperion.adapters.files.package_files import LocalPackages
+from hyperion.adapters.store.local_store import LocalPackageStore
 from hyperion.errors import DigestMismatchError, HostError, NotFoundError
 from hyperion.format.archive import ArchiveReader
 from hyperion.format.archive_writer import write_end

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from tests.packages import ENGINE, SIGNATURE, entries, package_bytes, write_directory, write_package
 
-from hyperion.adapters.atomic_file import AtomicFiles
-from hyperion.adapters.local_store import LocalPackageStore
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.atomic_file import AtomicFiles
+from hyperion.adapters.files.package_files import LocalPackages
+from hyperion.adapters.store.local_store import LocalPackageStore
 from hyperion.domain.manifest import Layer, LayerTensor, Manifest
 from hyperion.errors import MalformedPackageError, NotFoundError
 from hyperion.format.archive import PendingEntry, write_archive

@@ -11,8 +11,8 @@ import pytest
 from tests.fakes.proofs import InMemoryProofRecord
 from tests.permissions import permissions_hold
 
-from hyperion.adapters import proof_record
-from hyperion.adapters.proof_record import SqliteProofRecord
+from hyperion.adapters.store import proof_record
+from hyperion.adapters.store.proof_record import SqliteProofRecord
 from hyperion.format.file_state import FileState
 from hyperion.ports import ProofRecord
 

@@ -9,8 +9,8 @@ import pytest
 from tests.fakes.clock import START
 from tests.fakes.reports import InMemoryReportStore
 
-from hyperion.adapters.atomic_file import AtomicFiles
-from hyperion.adapters.report_store import LocalReportStore
+from hyperion.adapters.files.atomic_file import AtomicFiles
+from hyperion.adapters.files.report_store import LocalReportStore
 from hyperion.domain.digest import digest_of
 from hyperion.domain.finding import Finding, Outcome, Report, Subject
 from hyperion.domain.scheme import Agreement, HostMeasurements, Measurements

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.domain.manifest import MANIFEST
 from hyperion.errors import MalformedPackageError
 from hyperion.format.package import PackageReader

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.domain.digest import digest_of
 from hyperion.domain.manifest import MANIFEST, SIGNING, HistoryLine, Manifest
 from hyperion.errors import MalformedPackageError

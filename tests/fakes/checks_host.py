@@ -8,21 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hyperion.adapters.atomic_file import AtomicFiles
-from hyperion.adapters.child_sandbox import ChildSandbox
-from hyperion.adapters.dataset import LocalDatasets
-from hyperion.adapters.host_facts import LocalHostFacts
-from hyperion.adapters.host_images import LocalHostImages
-from hyperion.adapters.local_store import LocalPackageStore
-from hyperion.adapters.model_converters import ChildConverters
-from hyperion.adapters.model_directory import ModelDirectories
-from hyperion.adapters.onnx_graph import OnnxGraphs
-from hyperion.adapters.onnx_values import OnnxWeights
-from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
-from hyperion.adapters.package_files import LocalPackages
-from hyperion.adapters.processing import LocalProcessors
-from hyperion.adapters.proof_record import SqliteProofRecord
-from hyperion.adapters.report_store import LocalReportStore
+from hyperion.adapters.conversion.model_converters import ChildConverters
+from hyperion.adapters.dataset.reading import LocalDatasets
+from hyperion.adapters.engine.host_images import LocalHostImages
+from hyperion.adapters.engine.onnxruntime_engine import OnnxRuntimeEngine
+from hyperion.adapters.files.atomic_file import AtomicFiles
+from hyperion.adapters.files.package_files import LocalPackages
+from hyperion.adapters.files.report_store import LocalReportStore
+from hyperion.adapters.host.host_facts import LocalHostFacts
+from hyperion.adapters.onnx.graph import OnnxGraphs
+from hyperion.adapters.onnx.model_directory import ModelDirectories
+from hyperion.adapters.onnx.values import OnnxWeights
+from hyperion.adapters.processing.route import LocalProcessors
+from hyperion.adapters.sandbox.child_sandbox import ChildSandbox
+from hyperion.adapters.store.local_store import LocalPackageStore
+from hyperion.adapters.store.proof_record import SqliteProofRecord
 from hyperion.domain.command import (
     Command,
     DeploymentStatus,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hyperion.adapters.atomic_file import AtomicFiles
-from hyperion.adapters.local_store import LocalPackageStore
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.atomic_file import AtomicFiles
+from hyperion.adapters.files.package_files import LocalPackages
+from hyperion.adapters.store.local_store import LocalPackageStore
 from hyperion.domain.config import DeploymentConfig
 from hyperion.domain.deployment import Revision
 from hyperion.usecases.backup import BackupSummary, backup_model

@@ -6,8 +6,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from hyperion.adapters.atomic_file import AtomicFiles
-from hyperion.adapters.local_store import LocalPackageStore
+from hyperion.adapters.files.atomic_file import AtomicFiles
+from hyperion.adapters.store.local_store import LocalPackageStore
 from hyperion.domain.finding import Outcome
 from hyperion.errors import HyperionError
 from hyperion.format.block_pump import BlockPump

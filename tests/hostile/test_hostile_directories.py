@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.domain.finding import Outcome
 from hyperion.errors import PackageError
 from hyperion.verification.integrity import check_integrity

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperion.adapters.onnx_source import read_source
+from hyperion.adapters.onnx.source import read_source
 from hyperion.errors import HyperionError
 from tests.hostile.models_corpus import crafted, mutated_sources
 from tests.hostile.models_trial import sources, try_all

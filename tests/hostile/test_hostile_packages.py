@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.errors import PackageError
 from hyperion.format.archive import ArchiveReader
 from hyperion.format.block_pump import BlockPump

@@ -17,7 +17,7 @@ from tests.fakes.reporter import CollectingReporter
 from tests.models import expected, inputs, mlp, write_dataset, write_model_dir
 from tests.packaging import fragile, model_of, pack, tensor, weight, write_model
 
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.domain.config import DeploymentConfig
 from hyperion.domain.finding import Outcome
 from hyperion.domain.manifest import QUANTIZATION

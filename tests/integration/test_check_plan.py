@@ -10,7 +10,7 @@ from tests.fakes.checks_host import ScriptedSupervisor, StatedFacts, activate, c
 from tests.fakes.reporter import CollectingReporter
 from tests.models import mlp
 
-from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
+from hyperion.adapters.engine.onnxruntime_engine import OnnxRuntimeEngine
 from hyperion.domain.config import DeploymentConfig, MemoryBudget, Serve
 from hyperion.domain.deployment import Revision
 from hyperion.domain.event import EventDraft, EventKind

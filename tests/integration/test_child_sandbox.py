@@ -15,8 +15,8 @@ import pytest
 from tests.fakes.checks_host import checks_host, packaged
 from tests.models import expected, inputs, mlp, write_model_dir
 
-from hyperion.adapters.child_sandbox import ChildSandbox
-from hyperion.adapters.confinement import available
+from hyperion.adapters.sandbox.child_sandbox import ChildSandbox
+from hyperion.adapters.sandbox.confinement import available
 from hyperion.errors import EngineError, HostError, PackageError
 from hyperion.ports import InferenceJob, SandboxLimits
 

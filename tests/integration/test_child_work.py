@@ -12,11 +12,11 @@ import pytest
 from tests.fakes.checks_host import checks_host, packaged
 from tests.models import inputs
 
-from hyperion.adapters.child_protocol import REPORT, JobDocument, ReportDocument, answer_file, request_file
-from hyperion.adapters.child_work import load_job, perform
-from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
-from hyperion.adapters.package_files import LocalPackages
-from hyperion.adapters.tensor_file import load_tensors, save_tensors
+from hyperion.adapters.engine.onnxruntime_engine import OnnxRuntimeEngine
+from hyperion.adapters.files.package_files import LocalPackages
+from hyperion.adapters.files.tensor_file import load_tensors, save_tensors
+from hyperion.adapters.sandbox.child_protocol import REPORT, JobDocument, ReportDocument, answer_file, request_file
+from hyperion.adapters.sandbox.child_work import load_job, perform
 from hyperion.errors import EngineError, HostError
 from hyperion.format.package import PackageReader
 from hyperion.ports import Session, SessionOptions
@@ -90,7 +90,7 @@ def test_the_job_is_what_the_sandbox_wrote(package: Path, tmp_path: Path) -> Non
 
 
 def test_a_child_whose_parent_is_another_does_not_begin() -> None:
-    begin = "from hyperion.adapters.parent_death import die_with_parent as d; d({})"
+    begin = "from hyperion.adapters.sandbox.parent_death import die_with_parent as d; d({})"
 
     orphan = subprocess.run([sys.executable, "-c", begin.format(1)], check=False, capture_output=True)
     child = subprocess.run([sys.executable, "-c", begin.format(os.getpid())], check=False, capture_output=True)

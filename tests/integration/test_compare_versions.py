@@ -12,7 +12,7 @@ from tests.fakes.checks_host import checks_host, packaged
 from tests.fakes.reporter import CollectingReporter
 from tests.models import CLASSES, HIDDEN, expected, inputs, mlp, write_dataset
 
-from hyperion.adapters.onnx_values import OnnxWeights
+from hyperion.adapters.onnx.values import OnnxWeights
 from hyperion.domain.comparison import VersionComparison
 from hyperion.domain.migration import GUIDE
 from hyperion.domain.scheme import QuantizeChoice

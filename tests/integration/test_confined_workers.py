@@ -10,7 +10,7 @@ import pytest
 from tests.integration.test_run_watch import looping
 from tests.serving_kit import call, eventually, make_package, supervisor
 
-from hyperion.adapters.confinement import available
+from hyperion.adapters.sandbox.confinement import available
 
 
 def infer(url: str, turns: int) -> int:

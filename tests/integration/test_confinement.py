@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from hyperion.adapters import confinement
+from hyperion.adapters.sandbox import confinement
 
 needs_kernel = pytest.mark.skipif(
     bool(confinement.available().missing), reason=f"this kernel: {confinement.available()}"
@@ -23,7 +23,7 @@ needs_kernel = pytest.mark.skipif(
 CHILD = """
 import ctypes, json, os, signal, socket, subprocess, sys, threading
 from pathlib import Path
-from hyperion.adapters.confinement import ResourceLimits, confine
+from hyperion.adapters.sandbox.confinement import ResourceLimits, confine
 
 plan = json.loads(sys.argv[1])
 if plan.get("thread_before"):

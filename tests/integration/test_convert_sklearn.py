@@ -20,8 +20,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 from skops.io import dump
 
-from hyperion.adapters.convert_sklearn import convert_sklearn
-from hyperion.adapters.converted_model import ConvertedModel
+from hyperion.adapters.conversion.converted_model import ConvertedModel
+from hyperion.adapters.conversion.from_sklearn import convert_sklearn
 from hyperion.domain.manifest import ModelCard
 from hyperion.domain.processing import ClassesOutput, Processing, TableInput, VectorOutput
 from hyperion.errors import ModelSourceError

@@ -11,9 +11,9 @@ from onnx import helper
 from tests.models import FEATURES, mlp, write_model_dir
 from tests.packaging import embedder, model_of, names_and_scores, pack, tensor, weight, write_model
 
-from hyperion.adapters.curve_measuring import LONGEST_S, measure_curve
-from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.engine.curve_measuring import LONGEST_S, measure_curve
+from hyperion.adapters.engine.onnxruntime_engine import OnnxRuntimeEngine
+from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.domain.tuning import TOLERANCE, Curve
 from hyperion.ports import Array, Session, Tensors
 
@@ -123,7 +123,7 @@ def test_the_measurement_ends_in_time(tmp_path: Path) -> None:
 
 
 def test_the_checklist_measures_it_in_its_child(tmp_path: Path) -> None:
-    from hyperion.adapters.child_sandbox import ChildSandbox
+    from hyperion.adapters.sandbox.child_sandbox import ChildSandbox
     from hyperion.ports import InferenceJob
 
     path = tmp_path / "m.hyperion"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.serving_kit import supervisor
 
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.domain.digest import hex_of
 
 

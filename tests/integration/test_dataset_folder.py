@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hyperion.adapters.dataset import LocalDatasets
+from hyperion.adapters.dataset.reading import LocalDatasets
 from hyperion.domain.tensor import Signature, TensorSpec
 from hyperion.errors import ConfigError, NotFoundError
 from hyperion.ports import Dataset

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperion.adapters.atomic_file import AtomicFiles
+from hyperion.adapters.files.atomic_file import AtomicFiles
 from hyperion.errors import ConflictError
 
 

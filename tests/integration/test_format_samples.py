@@ -11,7 +11,7 @@ import numpy as np
 from tests.fakes.reporter import CollectingReporter
 from tests.packaging import load, pack, packaging_host
 
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.domain.finding import Outcome
 from hyperion.format.verified import check_content
 from hyperion.usecases.extract import extract_model

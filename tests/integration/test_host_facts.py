@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from hyperion.adapters import hardware_counters
-from hyperion.adapters.hardware_counters import COUNTERS, HardwareCounters
-from hyperion.adapters.host_facts import LocalHostFacts
-from hyperion.adapters.process_usage import peak_resident_bytes, resident_bytes
+from hyperion.adapters.host import hardware_counters
+from hyperion.adapters.host.hardware_counters import COUNTERS, HardwareCounters
+from hyperion.adapters.host.host_facts import LocalHostFacts
+from hyperion.adapters.host.process_usage import peak_resident_bytes, resident_bytes
 
 
 @pytest.fixture

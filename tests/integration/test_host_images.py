@@ -17,13 +17,13 @@ from tests.fakes.reporter import CollectingReporter
 from tests.models import inputs, mlp, write_model_dir
 from tests.packaging import pack, write_model
 
-from hyperion.adapters.child_protocol import JobDocument, request_file
-from hyperion.adapters.child_sandbox import ChildSandbox
-from hyperion.adapters.host_images import LocalHostImages
-from hyperion.adapters.image_building import build_image
-from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
-from hyperion.adapters.package_files import LocalPackages
-from hyperion.adapters.tensor_file import save_tensors
+from hyperion.adapters.engine.host_images import LocalHostImages
+from hyperion.adapters.engine.image_building import build_image
+from hyperion.adapters.engine.onnxruntime_engine import OnnxRuntimeEngine
+from hyperion.adapters.files.package_files import LocalPackages
+from hyperion.adapters.files.tensor_file import save_tensors
+from hyperion.adapters.sandbox.child_protocol import JobDocument, request_file
+from hyperion.adapters.sandbox.child_sandbox import ChildSandbox
 from hyperion.domain.config import DeploymentConfig
 from hyperion.domain.document import JsonValue
 from hyperion.domain.event import EventDraft, EventKind
@@ -154,7 +154,7 @@ def test_what_was_digested_once_is_read_again_only_after_a_change(
     assert fault(state, made, proofs=proofs) is None
 
     with monkeypatch.context() as reading:
-        reading.delattr("hyperion.adapters.image_files.file_digest")
+        reading.delattr("hyperion.adapters.engine.image_files.file_digest")
         assert fault(state, made, proofs=proofs) is None
     flip(place(state, made) / "weights.bin", 70_000)
 
@@ -182,7 +182,7 @@ def test_an_image_is_not_used_for_another_package_or_another_number_of_threads(s
 def test_another_engine_version_or_cpu_has_another_key(
     state: Path, made: BuiltImage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hyperion.adapters.host_images.cpu_features", lambda: ("sse2",))
+    monkeypatch.setattr("hyperion.adapters.engine.host_images.cpu_features", lambda: ("sse2",))
 
     assert images(state).key(made.record.package, OPTIONS) != made.record.key
 

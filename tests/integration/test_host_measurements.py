@@ -13,8 +13,8 @@ from tests.fakes.reporter import CollectingReporter
 from tests.models import inputs, mlp, write_model_dir
 from tests.packaging import pack
 
-from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.engine.onnxruntime_engine import OnnxRuntimeEngine
+from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.cli.render_package import show_overview
 from hyperion.domain.finding import Finding, Report
 from hyperion.domain.tuning import Curve, CurvePoint

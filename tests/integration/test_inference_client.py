@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from hyperion.adapters.inference_client import HttpInferenceClient
+from hyperion.adapters.service.inference_client import HttpInferenceClient
 from hyperion.errors import EngineError
 
 

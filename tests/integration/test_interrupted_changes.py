@@ -16,9 +16,9 @@ import pytest
 from tests.packages import package_bytes, write_directory, write_package
 from tests.partial_host import files_host
 
-from hyperion.adapters import package_lock
-from hyperion.adapters.package_change import OpenFile
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files import package_lock
+from hyperion.adapters.files.package_change import OpenFile
+from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.domain.manifest import MANIFEST, SIGNING
 from hyperion.domain.version import Step
 from hyperion.errors import ConflictError, MalformedPackageError

@@ -15,16 +15,16 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.values import make_draft, make_revision
 from tests.permissions import permissions_hold
 
-from hyperion.adapters.ledger import SqliteLedger
-from hyperion.adapters.system_clock import SystemClock
+from hyperion.adapters.host.system_clock import SystemClock
+from hyperion.adapters.store.ledger import SqliteLedger
 from hyperion.domain.event import EventKind
 from hyperion.errors import HostError
 
 WRITER = """
 import sys
 from pathlib import Path
-from hyperion.adapters.ledger import SqliteLedger
-from hyperion.adapters.system_clock import SystemClock
+from hyperion.adapters.store.ledger import SqliteLedger
+from hyperion.adapters.host.system_clock import SystemClock
 from hyperion.domain.event import EventDraft, EventKind
 
 ledger = SqliteLedger(Path(sys.argv[1]), SystemClock())
@@ -256,7 +256,7 @@ def test_a_full_disk_is_reported_and_nothing_is_recorded(path: Path) -> None:
 
 
 def test_a_write_that_outlasts_the_wait_is_reported_as_busy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hyperion.adapters.ledger_file.BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("hyperion.adapters.store.ledger_file.BUSY_TIMEOUT_S", 0.05)
     path.parent.mkdir()
     with closing(open_ledger(path)) as ledger, closing(sqlite3.connect(path, isolation_level=None)) as other:
         ledger.append(make_draft())

@@ -16,12 +16,12 @@ from skops.io import dump
 from tests.fakes.reporter import CollectingReporter
 from tests.packaging import load, pack
 
-from hyperion.adapters import model_converters
-from hyperion.adapters.confinement import available
-from hyperion.adapters.conversion_protocol import REPORT, RESULT, WORK
-from hyperion.adapters.conversion_result import read_report, take_result
-from hyperion.adapters.model_converters import ChildConverters
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.conversion import model_converters
+from hyperion.adapters.conversion.model_converters import ChildConverters
+from hyperion.adapters.conversion.protocol import REPORT, RESULT, WORK
+from hyperion.adapters.conversion.result import read_report, take_result
+from hyperion.adapters.files.package_files import LocalPackages
+from hyperion.adapters.sandbox.confinement import available
 from hyperion.errors import ConfigError, EngineError, HyperionError, ModelSourceError, NotFoundError
 from hyperion.ports import ConversionOptions
 

@@ -14,8 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.models import expected, inputs, mlp
 from tests.packaging import answers, load, model_of, pack, tensor, weight, write_model
 
-from hyperion.adapters.onnx_skeleton import IN_FILE, LARGE_BYTES, skeleton_of
-from hyperion.adapters.onnx_source import read_source
+from hyperion.adapters.onnx.skeleton import IN_FILE, LARGE_BYTES, skeleton_of
+from hyperion.adapters.onnx.source import read_source
 from hyperion.errors import ModelSourceError
 
 LARGE = mlp(hidden=2 * LARGE_BYTES // 128)

@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from tests.models import expected, inputs, mlp, write_model_dir
 from tests.packaging import load, model_of, pack, tensor, weight, write_model
 
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.errors import ConfigError, HyperionError, ModelSourceError, NotFoundError
 from hyperion.verification.golden import load_golden
 

@@ -22,7 +22,7 @@ from tests.packaging import (
     write_model,
 )
 
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.package_files import LocalPackages
 
 node = helper.make_node
 

@@ -13,9 +13,9 @@ from tests.fakes.reporter import CollectingReporter
 from tests.models import inputs, mlp, write_model_dir
 from tests.packaging import load, model_of, pack, packaging_host, tensor, weight, write_model
 
-from hyperion.adapters.onnx_proto import model_class
-from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.engine.onnxruntime_engine import OnnxRuntimeEngine
+from hyperion.adapters.files.package_files import LocalPackages
+from hyperion.adapters.onnx.proto import model_class
 from hyperion.domain.digest import digest_of
 from hyperion.domain.manifest import ARCHITECTURE, MANIFEST, Manifest
 from hyperion.errors import EngineError, HyperionError, MalformedPackageError

@@ -17,7 +17,7 @@ from tests.fakes.reporter import CollectingReporter
 from tests.packaging import answers, load, model_of, pack, tensor, weight, write_model
 from tests.serving_kit import call, supervisor
 
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.domain.manifest import MANIFEST
 from hyperion.domain.tensor import TensorSpec
 from hyperion.errors import ConfigError, EngineError, MalformedPackageError

@@ -12,7 +12,7 @@ from tests.fakes.reporter import CollectingReporter
 from tests.models import FEATURES, LABELS, write_model_dir
 from tests.packaging import load, pack, packaging_host
 
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.domain.version import Step
 from hyperion.errors import ConfigError, EngineError, PackageError
 from hyperion.format.signing_key import SigningKey

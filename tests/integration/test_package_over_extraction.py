@@ -9,7 +9,7 @@ from tests.fakes.reporter import CollectingReporter
 from tests.models import write_model_dir
 from tests.packaging import pack, packaging_host
 
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.errors import ConflictError, ModelSourceError
 from hyperion.usecases.extract import extract_model
 

@@ -11,7 +11,7 @@ from tests.packaging import load, pack, packaging_host
 from tests.processing_models import TOPICS, VOCABULARY, reader, table_dir, text_dir, topic_table
 from tests.serving_kit import rewritten
 
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.domain.finding import Outcome
 from hyperion.errors import ConfigError, ConflictError
 from hyperion.usecases.extract import extract_model

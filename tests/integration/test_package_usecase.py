@@ -14,9 +14,9 @@ from tests.models import LABELS, inputs, mlp, write_model_dir
 from tests.packages import write_directory
 from tests.packaging import answers, load, pack, packaging_host, write_model
 
-from hyperion.adapters.local_store import LocalPackageStore
-from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.engine.onnxruntime_engine import OnnxRuntimeEngine
+from hyperion.adapters.files.package_files import LocalPackages
+from hyperion.adapters.store.local_store import LocalPackageStore
 from hyperion.domain.manifest import ARCHITECTURE, QUANTIZATION
 from hyperion.domain.scheme import QuantizationRecord
 from hyperion.errors import ConfigError, ConflictError, DigestMismatchError, HostError, HyperionError, NotFoundError

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from tests.models import expected, inputs, mlp, write_model_dir
 from tests.packaging import pack
 
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.domain.manifest import GoldenRequest
 from hyperion.format.package import PackageReader
 from hyperion.verification.golden import load_golden

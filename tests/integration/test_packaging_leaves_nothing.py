@@ -12,7 +12,7 @@ from tests.models import FEATURES, mlp, write_model_dir
 from tests.packaging import pack, packaging_host
 from tests.small_disk import small_disk
 
-from hyperion.adapters.dataset import LocalDatasets
+from hyperion.adapters.dataset.reading import LocalDatasets
 from hyperion.errors import HostError, HyperionError
 from hyperion.usecases.packaging import BudgetOptions
 

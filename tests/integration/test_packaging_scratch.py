@@ -17,7 +17,7 @@ import pytest
 from onnx import helper, numpy_helper
 from tests.packaging import model_of, pack, tensor
 
-from hyperion.adapters.atomic_file import AtomicFiles
+from hyperion.adapters.files.atomic_file import AtomicFiles
 from hyperion.errors import HostError
 
 PATIENCE_S = 60.0

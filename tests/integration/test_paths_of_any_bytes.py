@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from tests.models import mlp, write_dataset, write_model_dir
 
-from hyperion.adapters.atomic_file import AtomicFiles
-from hyperion.adapters.report_store import LocalReportStore
+from hyperion.adapters.files.atomic_file import AtomicFiles
+from hyperion.adapters.files.report_store import LocalReportStore
 from hyperion.cli.main import run
 from hyperion.domain.finding import Report, Subject
 

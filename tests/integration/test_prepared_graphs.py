@@ -13,9 +13,9 @@ from tests.fakes.reporter import CollectingReporter
 from tests.models import expected, inputs, mlp, write_model_dir
 from tests.packaging import pack, packaging_host
 
-from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
-from hyperion.adapters.package_files import LocalPackages
-from hyperion.adapters.prepared_graphs import MAX_GRAPHS, PreparedGraphs, graph_key
+from hyperion.adapters.engine.onnxruntime_engine import OnnxRuntimeEngine
+from hyperion.adapters.engine.prepared_graphs import MAX_GRAPHS, PreparedGraphs, graph_key
+from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.format import file_state
 from hyperion.usecases.extract import extract_model
 
@@ -50,7 +50,7 @@ def test_the_second_load_gives_the_same_answers_from_the_kept_graph(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = answer(path, tmp_path / "state")
-    monkeypatch.delattr("hyperion.adapters.onnxruntime_engine.parse_architecture")
+    monkeypatch.delattr("hyperion.adapters.engine.onnxruntime_engine.parse_architecture")
 
     second = answer(path, tmp_path / "state")
 

@@ -15,7 +15,7 @@ from tests.oracle_venv import MODEL_SIGNING, oracle
 from tests.packages import write_directory
 from tests.partial_host import files_host
 
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.domain.finding import Outcome
 from hyperion.errors import MalformedPackageError
 from hyperion.format.archive import repack

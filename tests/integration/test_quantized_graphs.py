@@ -25,7 +25,7 @@ from tests.packaging import (
     write_model,
 )
 
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.quantization.rounding import Blocks, w4_blocks
 
 node = helper.make_node

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tests.fakes.clock import START
 
-from hyperion.adapters.atomic_file import AtomicFiles
-from hyperion.adapters.report_store import LocalReportStore
+from hyperion.adapters.files.atomic_file import AtomicFiles
+from hyperion.adapters.files.report_store import LocalReportStore
 from hyperion.domain.finding import Report
 from hyperion.errors import HostError
 

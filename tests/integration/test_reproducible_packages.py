@@ -18,7 +18,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from tests.packaging import answers, cnn, fragile, pack, tensor, weight, write_model
 
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.domain.manifest import GOLDEN_FOLDER, QUANTIZATION
 
 SCHEMES = ("none", "int8", "mixed")

@@ -13,8 +13,8 @@ from tests.graphs import tied, twice
 from tests.models import mlp
 from tests.packaging import answers, cnn, embedder, load, pack, relative_error, write_model
 
-from hyperion.adapters.onnx_values import OnnxWeights
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.package_files import LocalPackages
+from hyperion.adapters.onnx.values import OnnxWeights
 
 MODELS = {
     "linear": (mlp(hidden=96), ("fc1.weight",)),

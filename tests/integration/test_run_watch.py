@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from hyperion.adapters.run_watch import STUCK_STATUS, RunWatch
+from hyperion.adapters.host.run_watch import STUCK_STATUS, RunWatch
 from hyperion.errors import EngineError
 
 
@@ -81,7 +81,7 @@ def test_a_process_whose_engine_does_not_come_back_ends(tmp_path: Path) -> None:
     script = tmp_path / "stuck.py"
     script.write_text(
         "import time\n"
-        "from hyperion.adapters.run_watch import RunWatch\n"
+        "from hyperion.adapters.host.run_watch import RunWatch\n"
         "class Stuck:\n"
         "    def run(self, *_):\n"
         "        time.sleep(60)\n"

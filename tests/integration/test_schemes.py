@@ -13,10 +13,10 @@ from tests.graphs import batch_normalized, before_branches, old_exporter, tied, 
 from tests.models import inputs, mlp
 from tests.packaging import answers, branching, cnn, embedder, model_of, relative_error, tensor, weight, write_model
 
-from hyperion.adapters.onnx_forms import Form, Forms
-from hyperion.adapters.onnx_source import read_source
-from hyperion.adapters.onnx_weights import weight_uses
-from hyperion.adapters.onnxruntime_session import make_session
+from hyperion.adapters.engine.session import make_session
+from hyperion.adapters.onnx.forms import Form, Forms
+from hyperion.adapters.onnx.source import read_source
+from hyperion.adapters.onnx.weights import weight_uses
 from hyperion.domain.layer import split_layers
 from hyperion.domain.manifest import WeightScheme
 from hyperion.ports import Array, SessionOptions

@@ -15,8 +15,8 @@ import psutil
 import pytest
 from tests.serving_kit import Load, call, deploy_command, eventually, infer_body, ledger_events, supervisor
 
-from hyperion.adapters.control_client import LONGEST_PATH, SupervisorClient, control_path
-from hyperion.adapters.file_lock import SupervisorLock
+from hyperion.adapters.files.file_lock import SupervisorLock
+from hyperion.adapters.service.control_client import LONGEST_PATH, SupervisorClient, control_path
 from hyperion.domain.command import Stop
 from hyperion.domain.event import EventKind
 from hyperion.errors import ConflictError, HostError

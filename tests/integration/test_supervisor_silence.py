@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.serving_kit import ledger_events, supervisor
 
-from hyperion.adapters import control_client
+from hyperion.adapters.service import control_client
 from hyperion.domain.command import Command, Ping, Reply, Status, Stop
 from hyperion.errors import HostError
 from hyperion.serving import control

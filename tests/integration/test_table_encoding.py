@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.processors import spec, table, table_processor
 
-from hyperion.adapters.processing import make_processor
+from hyperion.adapters.processing.route import make_processor
 from hyperion.domain.raw_input import RawTexts
 from hyperion.domain.tensor import Signature
 from hyperion.errors import ConfigError

@@ -14,8 +14,8 @@ from tests.packages import write_package
 from tests.processing_models import VOCABULARY, tokenizer_json
 from tests.processors import TOKENIZER, table, text_processor
 
-from hyperion.adapters.package_files import LocalPackages
-from hyperion.adapters.processing import LocalProcessors
+from hyperion.adapters.files.package_files import LocalPackages
+from hyperion.adapters.processing.route import LocalProcessors
 from hyperion.domain.raw_input import RawTexts
 from hyperion.errors import ConfigError, EngineError
 from hyperion.ports import Encoded
@@ -138,7 +138,7 @@ class TestTokenizers:
         assert processor.encode(RawTexts(["rain"])).feeds["input_ids"].shape[1] < 10
 
     def test_an_enormous_file_is_not_parsed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("hyperion.adapters.processing_text.MAX_TOKENIZER_BYTES", 100)
+        monkeypatch.setattr("hyperion.adapters.processing.text.MAX_TOKENIZER_BYTES", 100)
 
         with pytest.raises(ConfigError, match="at most 100 are read"):
             text_processor()

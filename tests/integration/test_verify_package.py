@@ -17,7 +17,7 @@ from tests.fakes.reporter import CollectingReporter
 from tests.models import expected, inputs, mlp, write_dataset, write_model_dir
 from tests.packages import entries, write_package
 
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.domain.config import MemoryConfig
 from hyperion.domain.finding import Finding, Outcome, Report
 from hyperion.errors import ConfigError, EngineError, NotFoundError

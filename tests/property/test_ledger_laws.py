@@ -20,7 +20,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.ledger import InMemoryLedger
 from tests.fakes.values import make_draft, make_revision
 
-from hyperion.adapters.ledger import SqliteLedger
+from hyperion.adapters.store.ledger import SqliteLedger
 from hyperion.domain.event import START, Event, EventDraft, EventKind
 from hyperion.errors import HyperionError
 

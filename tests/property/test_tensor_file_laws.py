@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from hyperion.adapters.tensor_file import load_tensors, save_tensors
+from hyperion.adapters.files.tensor_file import load_tensors, save_tensors
 
 DTYPES = st.sampled_from(["bool", "uint8", "uint64", "int8", "int64", "float16", "float32", "float64"])
 NUMBERS = DTYPES.flatmap(lambda dtype: arrays.arrays(dtype, arrays.array_shapes(min_dims=0, min_side=0, max_side=4)))

@@ -9,7 +9,7 @@ from tests.fakes.reporter import CollectingReporter
 from tests.packages import ENGINE, SIGNATURE, entries, write_directory, write_package
 from tests.partial_host import files_host
 
-from hyperion.adapters.dataset import LocalDatasets
+from hyperion.adapters.dataset.reading import LocalDatasets
 from hyperion.domain.comparison import VersionComparison
 from hyperion.domain.tensor import Signature, TensorSpec
 from hyperion.domain.version import Step

@@ -12,7 +12,7 @@ import pytest
 def test_telemetry_is_off_before_the_engine_is_imported_unless_a_person_chose(given: str | None, found: str) -> None:
     script = (
         "import os, sys\n"
-        "import hyperion.adapters.onnxruntime_session\n"
+        "import hyperion.adapters.engine.session\n"
         "assert 'onnxruntime' not in sys.modules\n"
         "print(os.environ['ORT_DISABLE_TELEMETRY'])"
     )

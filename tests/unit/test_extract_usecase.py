@@ -14,7 +14,7 @@ from tests.packages import entries, package_bytes, write_directory, write_packag
 from tests.partial_host import files_host
 from tests.permissions import permissions_hold
 
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.errors import ConflictError, DigestMismatchError, HostError, NotFoundError, PackageError
 from hyperion.usecases.extract import extract_model
 

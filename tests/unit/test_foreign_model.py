@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperion.adapters.foreign_model import refuse_foreign, torch_kind
+from hyperion.adapters.onnx.foreign_model import refuse_foreign, torch_kind
 from hyperion.errors import ModelSourceError
 
 TFJS = json.dumps({"format": "graph-model", "modelTopology": {}, "weightsManifest": [{"paths": ["s1of1.bin"]}]})

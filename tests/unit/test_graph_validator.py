@@ -9,8 +9,8 @@ from onnx import TensorProto, helper
 from tests.hostile.models_craft import FLOAT, model_of, node, tensor, value
 from tests.models import mlp
 
-from hyperion.adapters.onnx_refusal import Refusal
-from hyperion.adapters.onnx_validator import DENIED, Policy, denied_operators, validate
+from hyperion.adapters.onnx.refusal import Refusal
+from hyperion.adapters.onnx.validator import DENIED, Policy, denied_operators, validate
 
 KNOWN = frozenset({("", name) for name in ("Add", "Relu", "Gemm", "Softmax", "If", "Identity", "Constant")})
 OPSETS = {"": 21, "ai.onnx.ml": 5}

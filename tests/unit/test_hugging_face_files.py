@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperion.adapters.hugging_face_files import max_tokens_of, task_of
+from hyperion.adapters.conversion.hugging_face_files import max_tokens_of, task_of
 from hyperion.errors import ModelSourceError
 
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 from sklearn.metrics import f1_score
 
-from hyperion.adapters.onnx_graph import interval_doubt
+from hyperion.adapters.onnx.graph import interval_doubt
 from hyperion.domain.loss import LossBudget, MeasuredLoss
 from hyperion.domain.tensor import Signature, TensorSpec
 from hyperion.errors import ConfigError, EngineError

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperion.adapters.native_stderr import panics_kept_back
+from hyperion.adapters.engine.native_stderr import panics_kept_back
 
 PANIC = b"\nthread '<unnamed>' (77) panicked at template.rs:563:61:\nno entry found\nstack backtrace:\n   0: x\n"
 OPEN = Path("/proc/self/fd")

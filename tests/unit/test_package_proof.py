@@ -11,9 +11,9 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.proofs import InMemoryProofRecord
 from tests.packages import entries, write_directory, write_package
 
-from hyperion.adapters.atomic_file import AtomicFiles
-from hyperion.adapters.local_store import LocalPackageStore
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.atomic_file import AtomicFiles
+from hyperion.adapters.files.package_files import LocalPackages
+from hyperion.adapters.store.local_store import LocalPackageStore
 from hyperion.errors import DigestMismatchError
 from hyperion.format.package import PackageReader
 from hyperion.verification.proof import PackageProof, prove_package

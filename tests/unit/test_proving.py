@@ -10,7 +10,7 @@ import pytest
 from tests.hostile.forge import changed_manifest, pack, patched, records_of, with_chunks
 from tests.packages import entries, package_bytes, write_directory, write_package
 
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.format.archive import ArchiveReader
 from hyperion.format.chunk_tree import CHUNK_BYTES
 from hyperion.format.proving import Proving, check_crcs, prove_entries

@@ -16,7 +16,7 @@ from tests.packages import SIGNATURE, entries, write_directory, write_package
 from tests.partial_host import files_host
 
 from hyperion import __version__
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.domain.digest import digest_of
 from hyperion.domain.manifest import Parent
 from hyperion.errors import ConfigError, ConflictError, HostError, NotFoundError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperion.adapters.sentence_pooling import SentencePooling, sentence_pooling
+from hyperion.adapters.conversion.sentence_pooling import SentencePooling, sentence_pooling
 from hyperion.errors import ModelSourceError
 
 TYPES = "sentence_transformers.models"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperion.adapters.serving_log import JsonLinesLog
+from hyperion.adapters.service.serving_log import JsonLinesLog
 from hyperion.errors import ConfigError
 
 

@@ -14,8 +14,8 @@ from tests.packages import write_directory, write_package
 from tests.partial_host import files_host
 from tests.small_disk import small_disk
 
-from hyperion.adapters.atomic_file import AtomicFiles
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.atomic_file import AtomicFiles
+from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.domain.config import DeploymentConfig
 from hyperion.domain.finding import Outcome
 from hyperion.domain.version import Step

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperion.adapters.state_folder import claim_state, make_private
+from hyperion.adapters.files.state_folder import claim_state, make_private
 from hyperion.errors import HostError
 
 

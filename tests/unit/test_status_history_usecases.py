@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 from tests.fakes.stage import Stage
 
-from hyperion.adapters.atomic_file import AtomicFiles
-from hyperion.adapters.local_store import LocalPackageStore
+from hyperion.adapters.files.atomic_file import AtomicFiles
+from hyperion.adapters.store.local_store import LocalPackageStore
 from hyperion.cli.render_deployment import show_status
 from hyperion.domain.config import Batching, DeploymentConfig
 from hyperion.domain.event import EventKind

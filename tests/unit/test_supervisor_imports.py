@@ -9,7 +9,10 @@ PROGRAM = """
 import sys
 import hyperion.serving.supervisor
 import hyperion.bootstrap
-from hyperion.adapters import control_client, host_facts, ledger, local_store, package_files, worker_processes
+from hyperion.adapters.service import control_client, worker_processes
+from hyperion.adapters.host import host_facts
+from hyperion.adapters.store import ledger, local_store
+from hyperion.adapters.files import package_files
 print(sorted({"numpy", "onnx", "onnxruntime", "uvicorn", "httpx", "sklearn", "tokenizers"} & set(sys.modules)))
 """
 

@@ -13,7 +13,7 @@ import pytest
 from tests.fakes.stage import Stage
 from tests.packages import entries, write_directory, write_package
 
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.bootstrap import trust_policy
 from hyperion.cli.render import make_console
 from hyperion.cli.render_deployment import show_deployed

@@ -11,7 +11,7 @@ from tests.fakes.clock import START
 from tests.packages import SIGNATURE, entries, package_bytes, write_directory, write_package
 from tests.partial_host import files_host
 
-from hyperion.adapters.package_files import LocalPackages
+from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.cli.render import make_console
 from hyperion.cli.render_version import show_update, show_version
 from hyperion.domain.finding import Outcome

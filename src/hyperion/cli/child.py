@@ -8,15 +8,15 @@ from pathlib import Path
 
 def main(folder: Path) -> None:
     """Do the job that lies in ``folder``."""
-    from hyperion.adapters.child_work import confine_child, load_job, perform
-    from hyperion.adapters.parent_death import die_with_parent
+    from hyperion.adapters.sandbox.child_work import confine_child, load_job, perform
+    from hyperion.adapters.sandbox.parent_death import die_with_parent
 
     job = load_job(folder)
     die_with_parent(job.parent)
 
-    from hyperion.adapters.hardware_counters import HardwareCounters
-    from hyperion.adapters.onnxruntime_engine import OnnxRuntimeEngine
-    from hyperion.adapters.package_files import LocalPackages
+    from hyperion.adapters.engine.onnxruntime_engine import OnnxRuntimeEngine
+    from hyperion.adapters.files.package_files import LocalPackages
+    from hyperion.adapters.host.hardware_counters import HardwareCounters
 
     engine = OnnxRuntimeEngine()
     engine.version()  # imports the engine now, so that its own memory is not counted as the model's

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 def main(arguments: Sequence[str]) -> int:
     """Serve one revision until the supervisor says otherwise; returns the exit status."""
     from hyperion import __version__
-    from hyperion.adapters.confinement import refuse_io_uring
+    from hyperion.adapters.sandbox.confinement import refuse_io_uring
     from hyperion.bootstrap import open_worker_parts
     from hyperion.serving.worker import run_worker
 

@@ -1,0 +1,1 @@
+"""Labelled and unlabelled data, from folders, tables and arrays."""

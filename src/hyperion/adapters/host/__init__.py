@@ -1,0 +1,1 @@
+"""The machine, its clock, and what a process uses of them."""

@@ -1,0 +1,1 @@
+"""Models as ONNX: read, described, validated, quantized and measured, without an idea of a package."""

@@ -1,0 +1,1 @@
+"""The supervisor, its workers and their answers, from outside."""

@@ -1,0 +1,1 @@
+"""What a host keeps: packages, the ledger, and what was proven."""

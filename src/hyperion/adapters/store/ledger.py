@@ -1,0 +1,222 @@
+"""The ledger in SQLite: events in a chain of hashes, the revisions among them, and one pointer per deployment."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import rfc8785
+from pydantic import ValidationError
+
+from hyperion.adapters.store.ledger_file import empty_ledger, open_ledger_file, transaction, translated
+from hyperion.domain.deployment import Deployment, Revision
+from hyperion.domain.event import START, Event, EventDraft, EventKind, LedgerHead
+from hyperion.errors import ConflictError, HostError, NotFoundError
+from hyperion.ports import Clock
+
+_INSERT_EVENT = (
+    "INSERT INTO events VALUES (:sequence, :at, :kind, :deployment, :revision, :actor, :data, :previous, :hash)"
+)
+_SELECT_EVENTS = (
+    "SELECT * FROM events WHERE sequence > :since AND (:deployment IS NULL OR deployment = :deployment)"
+    " AND (:kinds IS NULL OR kind IN (SELECT value FROM json_each(:kinds))) ORDER BY sequence"
+)
+_SELECT_REVISIONS = "SELECT events.* FROM revisions JOIN events USING (sequence) WHERE revisions.deployment = ?"
+_Row = dict[str, Any]
+
+
+class SqliteLedger:
+    """The ledger of one host; implements ports.Ledger.
+
+    Each method is one transaction, on disk before it returns. Several processes may write: they take turns.
+    Readers never wait for another process. The first write makes the file. Threads may share a ledger.
+    """
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+
+    def append(self, draft: EventDraft) -> Event:
+        with self._writing() as connection:
+            return self._append(connection, draft)
+
+    def create_revision(self, revision: Revision) -> Event:
+        with self._writing() as connection:
+            (latest,) = connection.execute(
+                "SELECT coalesce(max(number), 0) FROM revisions WHERE deployment = ?", (revision.deployment,)
+            ).fetchone()
+            if revision.number != latest + 1:
+                raise ConflictError(
+                    f"revision {revision.number} of {revision.deployment!r} is not next: the latest is {latest}",
+                    hint="another deploy was faster; repeat the command",
+                    code="revision.not_next",
+                    expected=latest + 1,
+                    actual=revision.number,
+                )
+            event = self._append(connection, revision.created_event())
+            connection.execute(
+                "INSERT INTO revisions (deployment, number, sequence) VALUES (?, ?, ?)",
+                (revision.deployment, revision.number, event.sequence),
+            )
+            connection.execute(
+                "INSERT INTO deployments (name, desired_revision, created_at) VALUES (?, ?, ?)"
+                " ON CONFLICT (name) DO UPDATE SET desired_revision = excluded.desired_revision",
+                (revision.deployment, revision.number, event.model_dump(mode="json")["at"]),
+            )
+            return event
+
+    def promote(self, deployment: str, revision: int, draft: EventDraft) -> Event:
+        with self._writing() as connection:
+            self._revision_row(connection, deployment, revision)
+            connection.execute(
+                "UPDATE deployments SET active_revision = ?1, last_active_revision = ?1 WHERE name = ?2",
+                (revision, deployment),
+            )
+            return self._append(connection, draft)
+
+    def restore_desired(self, deployment: str, revision: int | None, draft: EventDraft) -> Event:
+        with self._writing() as connection:
+            self._require_deployment(connection, deployment)
+            if revision is not None:
+                self._revision_row(connection, deployment, revision)
+            connection.execute("UPDATE deployments SET desired_revision = ? WHERE name = ?", (revision, deployment))
+            return self._append(connection, draft)
+
+    def stop(self, deployment: str, draft: EventDraft) -> Event:
+        with self._writing() as connection:
+            self._require_deployment(connection, deployment)
+            connection.execute(
+                "UPDATE deployments SET desired_revision = NULL, active_revision = NULL WHERE name = ?", (deployment,)
+            )
+            return self._append(connection, draft)
+
+    def deployments(self) -> tuple[Deployment, ...]:
+        with self._reading() as connection:
+            rows = connection.execute("SELECT * FROM deployments ORDER BY name").fetchall()
+            return tuple(Deployment.model_validate_json(json.dumps(dict(row))) for row in rows)
+
+    def revision(self, deployment: str, number: int) -> Revision:
+        with self._reading() as connection:
+            return _revision(self._revision_row(connection, deployment, number))
+
+    def revisions(self, deployment: str) -> tuple[Revision, ...]:
+        with self._reading() as connection:
+            rows = connection.execute(_SELECT_REVISIONS + " ORDER BY number", (deployment,)).fetchall()
+            return tuple(_revision(dict(row)) for row in rows)
+
+    def events(
+        self, deployment: str | None = None, kinds: Iterable[EventKind] | None = None, since: int = 0
+    ) -> tuple[Event, ...]:
+        wanted = None if kinds is None else json.dumps([kind.value for kind in kinds])
+        values = {"since": since, "deployment": deployment, "kinds": wanted}
+        with self._reading() as connection:
+            return tuple(_event(dict(row)) for row in connection.execute(_SELECT_EVENTS, values).fetchall())
+
+    def head(self) -> LedgerHead:
+        with self._reading() as connection:
+            return self._head(connection)
+
+    def first_broken(self) -> int | None:
+        with self._reading() as connection:
+            previous = START
+            for row in map(dict, connection.execute("SELECT * FROM events ORDER BY sequence")):
+                sequence: int = row["sequence"]
+                try:
+                    event = _event(row)
+                    whole = event.follows(previous) and _row(event) == row
+                except ValueError:  # not JSON, not UTF-8, or not an event
+                    return sequence
+                if not whole:
+                    return sequence
+                previous = LedgerHead(sequence=sequence, hash=event.hash)
+            return None
+
+    def close(self) -> None:
+        """Close the file; the next call opens it again."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection to read from: an empty ledger where there is none, so that looking leaves no trace."""
+        with self._lock:
+            if self._connection is None and not self._path.exists():
+                with closing(empty_ledger()) as empty:
+                    yield empty
+            else:
+                with self._opened() as connection:
+                    yield connection
+
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            if self._connection is None:
+                self._connection = open_ledger_file(self._path)
+            try:
+                with translated(self._path):
+                    yield self._connection
+            except ValidationError as error:
+                raise HostError(
+                    f"the ledger {self._path} holds a row that is no {error.title}: {error.errors()[0]['msg']}",
+                    hint="it was changed by something else than hyperion; 'hyperion history NAME' shows the first "
+                    "event that does not fit",
+                    code="ledger.corrupt",
+                ) from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._opened() as connection, transaction(connection):
+            yield connection
+
+    def _append(self, connection: sqlite3.Connection, draft: EventDraft) -> Event:
+        event = draft.after(self._head(connection), self._clock.now())
+        connection.execute(_INSERT_EVENT, _row(event))
+        return event
+
+    @staticmethod
+    def _head(connection: sqlite3.Connection) -> LedgerHead:
+        row = connection.execute("SELECT sequence, hash FROM events ORDER BY sequence DESC LIMIT 1").fetchone()
+        return START if row is None else LedgerHead(**dict(row))
+
+    @staticmethod
+    def _revision_row(connection: sqlite3.Connection, deployment: str, number: int) -> _Row:
+        row = connection.execute(_SELECT_REVISIONS + " AND number = ?", (deployment, number)).fetchone()
+        if row is None:
+            raise NotFoundError(
+                f"deployment {deployment!r} has no revision {number}",
+                hint=f"'hyperion history {deployment}' lists its revisions",
+                code="revision.not_found",
+            )
+        return dict(row)
+
+    @staticmethod
+    def _require_deployment(connection: sqlite3.Connection, name: str) -> None:
+        if connection.execute("SELECT 1 FROM deployments WHERE name = ?", (name,)).fetchone() is None:
+            raise NotFoundError(
+                f"there is no deployment {name!r} on this host",
+                hint="'hyperion status' lists the deployments",
+                code="deployment.not_found",
+            )
+
+
+def _event(row: _Row) -> Event:
+    return Event.model_validate_json(json.dumps(row | {"data": json.loads(row["data"])}))
+
+
+def _row(event: Event) -> _Row:
+    """The columns of an event; its data is canonical JSON, so that one event has one row."""
+    fields = event.model_dump(mode="json")
+    return fields | {"data": rfc8785.dumps(fields["data"]).decode()}
+
+
+def _revision(row: _Row) -> Revision:
+    return Revision.model_validate_json(row["data"])
