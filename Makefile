@@ -22,8 +22,8 @@ $(READY): requirements.lock pyproject.toml scripts/setup.sh
 demo: $(READY) ## Take a real model the whole way: package, verify, deploy, swap and roll back under load
 	$(BIN)/python examples/demo.py
 
-test: $(READY) ## Run the tests (under 10 minutes on 2 cores)
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+test: $(READY) ## Run the tests in two processes (PYTEST_ARGS="-n 0 …": in one)
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal $(PYTEST_ARGS)
 
 test-slow: $(READY) ## Run the suites that download real models (magika, MiniLM)
 	$(BIN)/python -m pytest -m slow --timeout 1800 $(PYTEST_ARGS)

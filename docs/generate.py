@@ -18,7 +18,7 @@ import click
 from pydantic import BaseModel
 
 from hyperion import errors
-from hyperion.adapters.sandbox.untrusted_models import OF_THE_ENGINE
+from hyperion.adapters.sandbox.untrusted_models import OF_THE_HOST
 from hyperion.cli.command import Command
 from hyperion.cli.exit_codes import MEANINGS, exit_code
 from hyperion.cli.root import root
@@ -294,7 +294,7 @@ def _raised() -> dict[tuple[str, str], set[str]]:
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Refusal":
                 code, message = (next(_template(argument), "") for argument in node.args[:2])
                 for name in (
-                    ("EngineError",) if code in OF_THE_ENGINE else ("MalformedPackageError", "ModelSourceError")
+                    ("IncompatibleError",) if code in OF_THE_HOST else ("MalformedPackageError", "ModelSourceError")
                 ):
                     found.setdefault((code, name), set()).add(message)
     return found

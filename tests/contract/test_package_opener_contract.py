@@ -26,7 +26,14 @@ def write_backup(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("write", [write_package, write_directory, write_backup])
+def write_shared_backup(path: Path) -> Path:
+    path.mkdir()
+    (path / "deployment.json").write_text("{}")
+    write_directory(path / "package.hyperion")
+    return path
+
+
+@pytest.mark.parametrize("write", [write_package, write_directory, write_backup, write_shared_backup])
 def test_every_form_opens_as_the_same_package(opener: PackageOpener, write, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     path = write(tmp_path / "given")
     with opener.open(write_package(tmp_path / "reference")) as reference:

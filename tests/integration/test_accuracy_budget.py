@@ -428,6 +428,18 @@ class TestBadData:
         assert error.code == "quantize.budget_invalid"
         assert error.message.startswith("the budget is wrong: max_class_loss needs a metric by classes")
 
+    @pytest.mark.parametrize(
+        ("given", "named"),
+        [({"max_loss": float("nan")}, "--max-loss"), ({"max_loss": 0.1, "max_class_loss": 2.0}, "--max-class-loss")],
+    )
+    def test_a_value_that_is_none_is_refused_by_the_name_of_its_option(
+        self, given: dict[str, float], named: str, host: Host, folder: Path, data: Path
+    ) -> None:
+        error = self.refused(host, folder, data, **given)
+
+        assert error.message.startswith(f"{named}: ")
+        assert str(given[named[2:].replace("-", "_")]) in error.message
+
 
 class TestElsewhere:
     @pytest.fixture
@@ -470,6 +482,35 @@ class TestElsewhere:
         report = verify_model(host, self.broken(host, packaged), CollectingReporter())
 
         assert [finding.check for finding in report.failures()] == [BUDGET]
+
+    def test_data_that_may_not_leave_stay_out_and_elsewhere_the_check_is_skipped_with_that_reason(
+        self, host: Host, folder: Path, data: Path, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "private.hyperion"
+        summary = package(host, folder, path, "int8", dataset=data, metric="top1", max_loss=0.05, sample=False)
+
+        with host.packages.open(path) as opened:
+            names = opened.names()
+            plan = check_plan(
+                host, path, opened, DeploymentConfig.model_validate({"name": "shop"}), None, CollectingReporter()
+            )
+
+        assert not any(name.startswith("assets/budget/") for name in names)
+        assert summary.sample_rows == 0
+        found = [finding for finding in plan.findings if finding.check == BUDGET]
+        assert [(finding.outcome, "--no-sample" in str(finding.reason)) for finding in found] == [
+            (Outcome.SKIPPED, True)
+        ]
+        assert not plan.failures()
+
+    def test_the_file_can_keep_the_sample_out_as_well(
+        self, host: Host, folder: Path, data: Path, tmp_path: Path
+    ) -> None:
+        policy(folder, sample=False, budget={"metric": "top1", "max_loss": 0.05})
+
+        summary = package(host, folder, tmp_path / "m.hyperion", "int8", dataset=data)
+
+        assert summary.sample_rows == 0
 
     def test_the_deploy_plan_holds_it_to_its_budget(self, host: Host, packaged: Path) -> None:
         path = self.broken(host, packaged)

@@ -38,7 +38,7 @@ def children() -> list[psutil.Process]:
     return [child for child in psutil.Process().children() if "hyperion.cli.child" in child.cmdline()]
 
 
-def eventually(condition: Callable[[], bool], timeout_s: float = 20) -> bool:
+def eventually(condition: Callable[[], bool], timeout_s: float = 60) -> bool:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if condition():

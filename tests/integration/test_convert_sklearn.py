@@ -12,7 +12,12 @@ import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_digits, load_iris
 from sklearn.decomposition import PCA
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+)
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
@@ -21,6 +26,7 @@ from sklearn.svm import LinearSVC
 from skops.io import dump
 
 from hyperion.adapters.conversion.converted_model import ConvertedModel
+from hyperion.adapters.conversion.estimator_rows import sample_rows
 from hyperion.adapters.conversion.from_sklearn import convert_sklearn
 from hyperion.domain.manifest import ModelCard
 from hyperion.domain.processing import ClassesOutput, Processing, TableInput, VectorOutput
@@ -165,3 +171,63 @@ def test_a_joblib_file_gives_what_a_skops_file_gives(tmp_path: Path) -> None:
     convert_sklearn(tmp_path / "model.joblib", (), made)
 
     assert made.model.read_bytes() == converted(model, tmp_path).model.read_bytes()
+
+
+PREDICTOR = "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
+
+
+def with_gaps(rows: Any) -> Any:
+    gaps = np.array(rows)
+    gaps[np.random.default_rng(0).random(gaps.shape) < 0.1] = np.nan
+    return gaps
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_histogram_gradient_boosting_answers_alike_also_where_values_are_missing(classes: int, tmp_path: Path) -> None:
+    rows = with_gaps(X).astype(np.float32)
+    model = HistGradientBoostingClassifier(max_iter=3, max_leaf_nodes=6).fit(rows, Y % classes)
+
+    made = converted(model, tmp_path, PREDICTOR)
+
+    found = answers(made, {"X": rows})
+    assert np.array_equal(found[0], model.predict(rows))
+    assert np.abs(found[1] - model.predict_proba(rows)).max() < 1e-6
+    table = processing(made).input
+    assert isinstance(table, TableInput)
+    assert {column.missing for column in table.columns} == {"nan"}
+
+
+def test_histogram_gradient_boosting_of_large_numbers_is_compared_around_its_splits(tmp_path: Path) -> None:
+    rows = 1000 * X + 5000
+    model = HistGradientBoostingRegressor(max_iter=8).fit(rows, X[:, 0])
+
+    made = converted(model, tmp_path, PREDICTOR)
+
+    assert np.abs(answers(made, {"X": rows.astype(np.float32)})[0][:, 0] - model.predict(rows)).max() < 1e-5
+    drawn = sample_rows(model, 4, 256)
+    assert np.nanmin(drawn[:, 0]) > 4000
+    assert np.isnan(drawn).any()
+
+
+def test_gradient_boosting_that_splits_by_categories_is_refused(tmp_path: Path) -> None:
+    rows = np.column_stack([np.arange(200) % 7, np.arange(200)]).astype(float)
+    model = HistGradientBoostingRegressor(max_iter=4, categorical_features=[0]).fit(rows, rows[:, 0] % 3)
+    joblib.dump(model, tmp_path / "model.joblib")
+    made = ConvertedModel(tmp_path / "made")
+    made.folder.mkdir()
+
+    with pytest.raises(ModelSourceError, match="by categories") as refusal:
+        convert_sklearn(tmp_path / "model.joblib", (), made)
+
+    assert refusal.value.code == "model_source.not_convertible"
+
+
+@pytest.mark.parametrize("vectorizer", [TfidfVectorizer, CountVectorizer])
+def test_a_pipeline_that_starts_from_texts_is_refused_with_what_to_do_instead(vectorizer: Any, tmp_path: Path) -> None:
+    texts = ["a good day", "a bad night", "good sun", "bad rain"]
+    model = make_pipeline(vectorizer(), LogisticRegression()).fit(texts, [1, 0, 1, 0])
+
+    with pytest.raises(ModelSourceError, match="starts from texts") as refusal:
+        converted(model, tmp_path)
+
+    assert "pipeline[1:]" in str(refusal.value.hint)

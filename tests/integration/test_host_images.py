@@ -204,6 +204,14 @@ class WrongImages(OnnxRuntimeEngine):
         return Wrong(super().load_image(package, folder, options))
 
 
+def test_an_image_from_before_an_operator_was_denied_has_another_key(
+    state: Path, made: BuiltImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HYPERION_DENIED_OPERATORS", "ai.onnx::Gemm")
+
+    assert images(state).key(made.record.package, OPTIONS) != made.record.key
+
+
 def test_an_image_that_answers_otherwise_in_one_bit_is_refused(package_path: Path, tmp_path: Path) -> None:
     job = JobDocument(
         parent=0, package="", requests=1, repeats=1, warmup=0, threads=1, keep_outputs=False, kept=None, unload=False,

@@ -18,7 +18,7 @@ from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.adapters.onnx.proto import model_class
 from hyperion.domain.digest import digest_of
 from hyperion.domain.manifest import ARCHITECTURE, MANIFEST, Manifest
-from hyperion.errors import EngineError, HyperionError, MalformedPackageError
+from hyperion.errors import EngineError, HyperionError, IncompatibleError, MalformedPackageError
 from hyperion.format.manifest_json import manifest_bytes
 from hyperion.ports import SessionOptions
 from hyperion.usecases.extract import extract_model
@@ -176,10 +176,10 @@ class TestArchitecture:
 
         assert refused(tree).code == "package.architecture"
 
-    def test_an_unknown_operator_is_an_engine_error(self, tree: Path) -> None:
+    def test_an_unknown_operator_is_incompatible_and_no_fault_of_the_file(self, tree: Path) -> None:
         forge(tree, lambda document: document["model"]["graph"]["node"][1].update(op_type="NoSuchOperator"))
 
-        error = refused(tree, EngineError)
+        error = refused(tree, IncompatibleError)
 
         assert error.code == "model.operator"
         assert "NoSuchOperator" in error.message

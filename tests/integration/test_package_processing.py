@@ -126,3 +126,14 @@ def test_a_model_does_not_take_the_processing_of_another_package(tmp_path: Path)
 
     with pytest.raises(ConflictError, match="another package now"):
         model.predict([{"age": 1, "colour": "red"}])
+
+
+def test_of_many_raw_inputs_the_finding_names_some_and_their_number(tmp_path: Path) -> None:
+    pack(
+        table_dir(tmp_path / "model", columns=[{"name": f"c{at}"} for at in range(64)]), tmp_path / "a.hyperion", "none"
+    )
+
+    with LocalPackages().open(tmp_path / "a.hyperion") as package:
+        (fits,) = check_processing(package)
+
+    assert fits.summary == "fits the model; raw inputs: c0, c1, c2, c3, c4, c5, c6, c7 and 56 more, 64 in all"

@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from tests.downloads import magika_model  # noqa: F401 - a fixture
+from tests.downloads import (
+    DOWNLOAD_TIMEOUT_S,
+    magika_model,  # noqa: F401 - a fixture
+)
 from tests.packaging import answers, load, pack, write_model
 
 from hyperion.errors import ModelSourceError
@@ -121,6 +124,7 @@ class TestScikitLearn:
         assert "zipmap" in (refusal.value.hint or "")
 
 
+@pytest.mark.timeout(2 * DOWNLOAD_TIMEOUT_S + 180)  # each process that runs tests may wait for its download
 class TestMagika:
     """Integer input that is no token id; an embedding table, a convolution, two linear layers; 214 classes."""
 

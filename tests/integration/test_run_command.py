@@ -312,3 +312,55 @@ def test_a_package_without_processing_says_what_it_takes(shell: Shell, tmp_path:
     code, _, err = shell(str(tmp_path / "plain.hyperion"), "--text", "a")
     assert (code, "takes tensors only: it holds no config/processing.json" in err) == (2, True)
     assert shell(str(tmp_path / "plain.hyperion"), "--npz", str(tmp_path / "x.npz"))[0] == 0
+
+
+def test_a_stream_that_only_begins_like_a_file_of_tensors_is_not_read_to_its_end(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hyperion.usecases.run_input.MAX_NPZ_BYTES", 1000)
+
+    code, _, err = shell("texts.hyperion", "--npz", "-", stdin=b"PK" * 1000)
+
+    assert code == 2
+    assert "at most 1000 bytes are read" in err
+
+
+def test_a_file_of_tensors_that_grows_when_it_is_unpacked_is_refused(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hyperion.usecases.run_input.MAX_NPZ_BYTES", 10_000)
+    np.savez_compressed(tmp_path / "bomb.npz", x=np.zeros(100_000, dtype=np.uint8))
+
+    code, _, err = shell("texts.hyperion", "--npz", str(tmp_path / "bomb.npz"))
+
+    assert code == 2
+    assert "at most 10000 bytes are read, packed and unpacked" in err
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (("run", "rows.hyperion", "--csv", "rows.csv"), 4),
+        (("package", "model", "--input", "rows", "--output", "again.hyperion"), 4),
+        (("verify", "model", "--input", "rows.hyperion"), 1),
+        (("verify", "memory", "rows.hyperion"), 1),
+        (("version", "compare", "rows.hyperion", "rows.hyperion", "--dataset", "data"), 4),
+    ],
+)
+def test_an_operator_that_this_host_does_not_take_is_incompatible_and_to_verify_the_answer_no(
+    command: tuple[str, ...],
+    expected: int,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "data").mkdir()
+    np.savez(tmp_path / "data" / "a.npz", row=np.zeros((4, 3), dtype=np.float32))
+    (tmp_path / "rows.csv").write_text("age,colour,income\n30,red,1\n")
+    given = tuple(str(tmp_path / word) if word in ("data", "rows.csv", "again.hyperion") else word for word in command)
+    monkeypatch.setenv("HYPERION_DENIED_OPERATORS", "ai.onnx::Gemm,ai.onnx::MatMul,ai.onnx::Softmax")
+
+    code = run(given)
+
+    page = capsys.readouterr()
+    assert (code, "model.operator_denied" in page.out + page.err) == (expected, True)

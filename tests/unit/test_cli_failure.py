@@ -13,7 +13,7 @@ import pytest
 from hyperion.cli import failure, main
 from hyperion.cli.exit_codes import INTERRUPTED
 from hyperion.cli.main import run
-from hyperion.errors import ConfigError, DigestMismatchError, Problem
+from hyperion.errors import ConfigError, DigestMismatchError, NotFoundError, Problem
 
 BROKEN = DigestMismatchError(
     "model.hyperion: weights/layer0.weights is not what the manifest says",
@@ -64,6 +64,15 @@ def test_problems_that_the_message_leaves_out_are_listed(capsys: pytest.CaptureF
     lines = capsys.readouterr().err.splitlines()
     assert lines[1] == "  - serve.port: input should be an integer"
     assert sum("workrs" in text for text in lines) == 1
+
+
+def test_a_newline_in_a_name_forges_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    failure.report(NotFoundError("there is no package at a\nhint: run this", hint="check b\nc"), ["inspect"])
+
+    assert capsys.readouterr().err.splitlines()[:2] == [
+        "error: there is no package at a\\nhint: run this",
+        "hint: check b\\nc",
+    ]
 
 
 def test_an_unexpected_exception_is_a_bug_without_a_traceback(

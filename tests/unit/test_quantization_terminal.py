@@ -10,7 +10,7 @@ from rich.console import Console
 from hyperion.cli.render import make_console
 from hyperion.cli.render_package import show_summary
 from hyperion.cli.render_quantization import describe_scheme, show_layers, show_quantization
-from hyperion.domain.loss import ClassLoss, LossBudget, MeasuredLoss, SetSizes, TriedForm, WeightEffect
+from hyperion.domain.loss import GENERATED, ClassLoss, LossBudget, MeasuredLoss, SetSizes, TriedForm, WeightEffect
 from hyperion.domain.scheme import KeptTensor, LayerScheme, Measurements, QuantizationRecord, StoredWeight
 from hyperion.usecases.package import PackageSummary
 from hyperion.usecases.quantize import QuantizationReport
@@ -115,12 +115,45 @@ def test_no_table_is_wider_than_the_terminal(width: int) -> None:
     assert all(len(line.replace("\x1b[1m", "").replace("\x1b[0m", "").rstrip()) <= width for line in drawn)
 
 
-def test_data_in_the_package_is_told_and_without_any_there_is_no_word_of_it() -> None:
+def drawn(**changes: object) -> str:
     page = StringIO()
-    show_summary(make_console(page), summary().model_copy(update={"sample_rows": 256}))
+    show_summary(make_console(page), summary().model_copy(update=changes))
+    return page.getvalue()
 
-    assert "256 rows of your data are in the package (assets/budget/)" in page.getvalue()
-    assert "your data" not in shown(None)
+
+GENERATED_ROWS = FOUND.model_copy(
+    update={"sets": SetSizes(source=GENERATED, calibration=0, search=128, report=128, labelled=False)}
+)
+
+
+def test_data_in_the_package_is_told_and_that_there_is_none() -> None:
+    assert "256 rows of your data are in the package (assets/budget/)" in drawn(sample_rows=256)
+    assert "no row of your data is in the package: the budget cannot be checked on the host" in drawn()
+    assert "your data" not in drawn(budget=None)
+
+
+def test_generated_rows_in_the_package_are_not_called_somebodys_data() -> None:
+    assert "128 rows of golden requests and generated inputs are in" in drawn(
+        sample_rows=128, measurements=GENERATED_ROWS
+    )
+
+
+def test_without_a_dataset_the_summary_says_that_one_allows_more() -> None:
+    assert "with --dataset DIR: data allow w4 and static-int8" in drawn(requested="auto", measurements=GENERATED_ROWS)
+    assert "--dataset" not in drawn(requested="auto")
+    assert "--dataset" not in drawn(requested="int8", measurements=GENERATED_ROWS)
+
+
+def test_bytes_of_trials_say_what_they_count() -> None:
+    assert "bytes: of the weights that can be quantized" in drawn()
+
+
+def test_generated_sets_are_said_to_be_generated() -> None:
+    page = StringIO()
+    show_quantization(make_console(page), report().model_copy(update={"measurements": GENERATED_ROWS}))
+
+    assert "128 rows of golden requests and generated inputs, no dataset" in page.getvalue()
+    assert "128 report" not in page.getvalue()
 
 
 def test_schemes_beside_the_one_of_most_bytes_are_named() -> None:

@@ -69,7 +69,9 @@ def _told(value: object) -> object:
 
 def _lines(details: dict[str, object]) -> Iterator[str]:
     red, plain = ("\x1b[31m", "\x1b[0m") if sys.stderr.isatty() and not os.environ.get("NO_COLOR") else ("", "")
-    yield f"{red}error:{plain} {clean(details['message'], keep_newlines=True)}"
+    # No error of ours has several lines, so that a newline in one is a name's; click and bugs have theirs.
+    ours = details["code"] not in ("usage", "bug")
+    yield f"{red}error:{plain} {clean(details['message'], keep_newlines=not ours)}"
     problems = details.get("problems")
     for problem in problems if isinstance(problems, list) else ():
         if problem["message"] not in str(details["message"]):  # a message names only the first of many
@@ -78,5 +80,5 @@ def _lines(details: dict[str, object]) -> Iterator[str]:
         if key in details and (key == "entry" or str(_told(details[key])) not in str(details["message"])):
             yield f"  {word + ':':<10}{clean(_told(details[key]))}"
     if "hint" in details:
-        yield f"hint: {clean(details['hint'], keep_newlines=True)}"
+        yield f"hint: {clean(details['hint'], keep_newlines=not ours)}"
     yield f"code: {clean(details['code'])}"

@@ -44,6 +44,15 @@ def run(arguments: Sequence[str]) -> int:
     return answer if isinstance(answer, int) else 0
 
 
+def answered() -> None:
+    """Told when a whole answer is out: Ctrl-C has nothing left to stop, and 130 would say that it had.
+
+    What comes after it (sessions that are dropped, files that are closed) is not worth an end of its own.
+    """
+    if signal.getsignal(signal.SIGINT) is _end:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _interrupted() -> int:
     from hyperion.cli.exit_codes import INTERRUPTED
 
@@ -83,6 +92,12 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _end)  # so that half-written files are removed on the way out
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background job ignores it
         signal.signal(signal.SIGINT, _end)
-    code = run(sys.argv[1:])
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["run"]:  # a model runs in this very process, on what anybody sends: it may take it down
+        from hyperion.cli.witness import run_witnessed
+
+        code = run_witnessed(run, arguments)
+    else:
+        code = run(arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the answer is given: Ctrl-C has nothing left to stop
     sys.exit(code)

@@ -27,7 +27,7 @@ extract = group("Unpack a package, verifying every byte.", "extract")
         "hyperion package model --input forest.skops --output f.hyperion --trust-type sklearn.tree._tree.Tree",
         "hyperion package model --input model_dir --output small.hyperion --dataset test_data/ --max-loss 0.005",
     ),
-    exit_codes=(1, 3, 5, 6, 9),
+    exit_codes=(1, 3, 4, 5, 6, 9),
 )
 @click.option("--input", "input_dir", type=PATH, required=True, metavar="DIR", help="A model directory, or a model.")
 @click.option("--output", type=PATH, required=True, metavar="F.hyperion", help="The package to write.")
@@ -56,6 +56,10 @@ extract = group("Unpack a package, verifying every byte.", "extract")
     "--max-class-loss", type=click.FloatRange(0, 1), metavar="X", help="Largest loss of recall allowed to any class."
 )
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), metavar="N", help="Of the split; by default 0.")
+@click.option(
+    "--no-sample", is_flag=True,
+    help="Keep rows of your data out of the package; no other host can then check the budget.",
+)  # fmt: skip
 @click.option("--task", metavar="T", help="Of a Hugging Face model: embedding, sequence- or token-classification.")
 @click.option("--trust-pickle", is_flag=True, help="Read a pickle (.pkl, .joblib, .pt2, .bin), in a sandbox.")
 @click.option("--trust-type", "trusted_types", multiple=True, metavar="T", help="A type in a .skops file to trust.")
@@ -70,6 +74,7 @@ def package_model(
     max_loss: float | None,
     max_class_loss: float | None,
     seed: int | None,
+    no_sample: bool,
     task: str | None,
     trust_pickle: bool,
     trusted_types: tuple[str, ...],
@@ -95,7 +100,7 @@ def package_model(
     from hyperion.usecases.package import package_model as pack
     from hyperion.usecases.packaging import BudgetOptions
 
-    budget = BudgetOptions(dataset, metric, max_loss, max_class_loss, seed)  # type: ignore[arg-type]
+    budget = BudgetOptions(dataset, metric, max_loss, max_class_loss, seed, False if no_sample else None)  # type: ignore[arg-type]
     conversion = ConversionOptions(trust_pickle, trusted_types, task)
     given = {"as_new": as_new, "budget": budget, "conversion": conversion, "trial": True, **metadata}
     options = PackageOptions(input_dir, output, quantize, **given)  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from datetime import datetime
 from io import StringIO
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from hyperion.cli.main import answered
 from hyperion.cli.text import clean
 from hyperion.errors import HostError
 
@@ -38,13 +39,13 @@ def answer(value: T, as_json: bool, show: Callable[[Console, T], None], **verdic
     if as_json:
         data = plain_data(value)
         emit(json.dumps({**verdict, **data} if verdict else data, indent=2) + "\n")
-        return
-    if sys.stdout.isatty():
+    elif sys.stdout.isatty():
         show(make_console(), value)
-        return
-    page = StringIO()
-    show(make_console(page), value)
-    emit("".join(f"{line.rstrip()}\n" for line in page.getvalue().splitlines()))
+    else:
+        page = StringIO()
+        show(make_console(page), value)
+        emit("".join(f"{line.rstrip()}\n" for line in page.getvalue().splitlines()))
+    answered()
 
 
 def emit(text: str) -> None:

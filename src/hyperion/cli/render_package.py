@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from hyperion.usecases.package import PackageSummary
 
 
+_NO_SAMPLE = "no row of your data is in the package: the budget cannot be checked on the host that it is deployed to"
+
+
 def show_summary(console: Console, summary: PackageSummary) -> None:
     """Layers with schemes, sizes and errors, why anything stayed in float, what was tried, the verdict, the package."""
     found = summary.measurements
@@ -36,7 +39,7 @@ def show_summary(console: Console, summary: PackageSummary) -> None:
     show_reasons(console, summary.layers, summary.alone)
     if summary.layers:
         line(console, "")
-    show_trials(console, found.trials, every=False)
+    show_trials(console, found.trials, found.sets, every=False)
     show_classes(console, found.loss if summary.budget is not None else None, every=False)
     ratio = f" ({summary.bytes_after / summary.bytes_before:.0%})" if summary.bytes_before else ""
     agreement = describe_agreement(summary.agreement)
@@ -44,9 +47,10 @@ def show_summary(console: Console, summary: PackageSummary) -> None:
     rows_below = (
         *(("" if at else "  converted", note) for at, note in enumerate(summary.converted)),
         ("  scheme", _scheme(summary)),
+        ("  smaller", _smaller(summary)),
         ("  agreement", agreement or (None if judged else summary.agreement_unavailable)),
         *judged,
-        ("  sample", _sample(summary.sample_rows)),
+        ("  sample", _sample(summary)),
         ("  weights", f"{bytes_for_people(summary.bytes_before)} → {bytes_for_people(summary.bytes_after)}{ratio}"),
         ("  file", f"{summary.path}, {bytes_for_people(summary.size_bytes)}, in {number(summary.duration_s)} s"),
         ("  digest", summary.digest),
@@ -61,11 +65,23 @@ def _scheme(summary: PackageSummary) -> str:
     return ": ".join(part for part in (scheme, summary.reason, shortfall) if part is not None)
 
 
-def _sample(rows: int) -> str | None:
-    """That data travels, for whoever hands the package on."""
-    if not rows:
+def _smaller(summary: PackageSummary) -> str | None:
+    """What a dataset would allow, where ``auto`` had none."""
+    sets = summary.measurements.sets
+    if summary.requested != "auto" or sets is None or sets.is_data:
         return None
-    return f"{rows} row{' of your data is' if rows == 1 else 's of your data are'} in the package ({BUDGET_FOLDER})"
+    return "perhaps with --dataset DIR: data allow w4 and static-int8 too, wherever they keep the answers"
+
+
+def _sample(summary: PackageSummary) -> str | None:
+    """That data travels, for whoever hands the package on; or that none does, and what follows from it."""
+    rows = summary.sample_rows
+    if not rows:
+        quantized = summary.scheme not in ("none", "kept")
+        return _NO_SAMPLE if summary.budget is not None and quantized else None
+    sets = summary.measurements.sets
+    of = "your data" if sets is None or sets.is_data else sets.source
+    return f"{rows} row{f' of {of} is' if rows == 1 else f's of {of} are'} in the package ({BUDGET_FOLDER})"
 
 
 def show_extracted(console: Console, summary: ExtractSummary) -> None:
@@ -122,7 +138,8 @@ def show_overview(console: Console, overview: PackageOverview) -> None:
         ("  on this host", overview.batching.unsaid(overview.tuning)),
         ("  batching", overview.batching.describe()),
         ("  golden", ", ".join(overview.golden) or "no golden requests"),
-        ("  size", f"{bytes_for_people(overview.total_bytes)}, weights {bytes_for_people(overview.weights_bytes)}"),
+        ("  size", f"{bytes_for_people(overview.total_bytes)} of entries"),
+        ("  weights", _weights(overview)),
         ("  parent", None if overview.parent is None else f"{overview.parent.version}, {overview.parent.digest}"),
         ("  signing", overview.signing[-1].summary if overview.signing else "not signed"),
         *((f"  {key}", value) for key, value in overview.annotations.items()),
@@ -135,8 +152,15 @@ def show_overview(console: Console, overview: PackageOverview) -> None:
         for layer in overview.layers
     )
     if overview.layers:
-        table(console, ("layer", "name", "scheme", "tensors", "size"), layers, right=("layer", "tensors", "size"))
+        table(console, ("layer", "name", "scheme", "tensors", "entry"), layers, right=("layer", "tensors", "entry"))
     show_version_history(console, overview.history)
+
+
+def _weights(overview: PackageOverview) -> str:
+    """Bytes of the weights as every table has them, and of their entries, where each begins on a page of its own."""
+    entries = f"{bytes_for_people(overview.weights_bytes)} as entries, with headers and alignment"
+    record = overview.quantization
+    return entries if record is None else f"{bytes_for_people(record.bytes_after)}; {entries}"
 
 
 def _input(spec: TensorSpec) -> str:

@@ -12,7 +12,7 @@ from hyperion.cli.text import bytes_for_people
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hyperion.domain.loss import ClassLoss, LossBudget, MeasuredLoss, TriedForm
+    from hyperion.domain.loss import ClassLoss, LossBudget, MeasuredLoss, SetSizes, TriedForm
     from hyperion.domain.manifest import SchemeName
     from hyperion.domain.scheme import Agreement, LayerScheme, Measurements
     from hyperion.usecases.quantize import QuantizationReport
@@ -116,7 +116,7 @@ def show_classes(console: Console, loss: MeasuredLoss | None, *, every: bool) ->
         line(console, f"  the other {len(found) - len(shown[:CLASSES])} classes did not change or lost less", "dim")
 
 
-def show_trials(console: Console, trials: Sequence[TriedForm], *, every: bool) -> None:
+def show_trials(console: Console, trials: Sequence[TriedForm], sets: SetSizes | None, *, every: bool) -> None:
     """What was loaded and measured; unless ``every``, without those that only told a sensitivity."""
     shown = [trial for trial in trials if every or trial.holds is not None]
     if not shown:
@@ -130,8 +130,9 @@ def show_trials(console: Console, trials: Sequence[TriedForm], *, every: bool) -
         )
         for trial in shown
     )  # fmt: skip
-    columns = ("  bytes", "loss", "error", "ms a row", "holds", "tried on the search set")
+    columns = ("  bytes", "loss", "error", "ms a row", "holds", f"tried on {_searched(sets)}")
     table(console, columns, rows, right=("  bytes", "loss", "error", "ms a row"))
+    line(console, "  bytes: of the weights that can be quantized; biases and the rest come on top", "dim")
     more = len(trials) - len(shown)
     if more:
         line(console, f"  and {more} trial{'' if more == 1 else 's'} of layers alone, for their sensitivity", "dim")
@@ -180,7 +181,7 @@ def show_quantization(console: Console, report: QuantizationReport) -> None:
             if weight.reason is not None:
                 line(console, f"  {weight.tensor} is {weight.scheme}: {weight.reason}", "dim")
     line(console, "")
-    show_trials(console, found.trials, every=True)
+    show_trials(console, found.trials, found.sets, every=True)
     show_classes(console, found.loss, every=True)
     ratio = f" ({record.bytes_after / record.bytes_before:.0%})" if record.bytes_before else ""
     pairs(
@@ -240,10 +241,16 @@ def _source(found: Measurements) -> str:
     return f"the report set of {found.sets.source}" if found.sets.is_data else found.sets.source
 
 
+def _searched(sets: SetSizes | None) -> str:
+    return "the search set" if sets is None or sets.is_data else sets.source
+
+
 def _sets(found: Measurements) -> str | None:
     sets = found.sets
     if sets is None:
         return None
+    if not sets.is_data:
+        return f"{sets.search} rows of {sets.source}, no dataset: what was chosen by them is judged by the same"
     more = f", {sets.left_out} left out" if sets.left_out else ""
     return f"{sets.source}: {sets.calibration} calibration, {sets.search} search, {sets.report} report rows{more}"
 

@@ -30,7 +30,7 @@ _ALONE = ""
         "hyperion run current_model --json request.json",
         "hyperion run model_dir --npz golden/sample.npz",
     ),
-    exit_codes=(3, 5, 9),
+    exit_codes=(3, 4, 5, 9),
 )
 @click.argument("model", type=PATH, metavar="F")
 @click.option("--text", "texts", multiple=True, metavar="T", help="A text; repeatable.")
@@ -68,7 +68,7 @@ def run(
     batch_rows: int,
     threads: int,
 ) -> None:
-    """Run a package on texts, rows of a table or tensors, in this very process.
+    """Run a package on texts, rows of a table or tensors, without a server.
 
     F is a package file or directory, or the name of an active deployment. What texts and rows become, and what the
     answer is called, says the package's config/processing.json; tensors need none.

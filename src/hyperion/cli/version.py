@@ -89,7 +89,7 @@ def recover(path: Path, as_json: bool) -> None:
         "hyperion version compare model_v1.hyperion model_v2.hyperion --dataset test_data/ --plan",
         "hyperion version compare model_v1.hyperion model_v2.hyperion --markdown > release-notes.md",
     ),
-    exit_codes=(3, 5, 9),
+    exit_codes=(3, 4, 5, 9),
 )
 @click.argument("first", type=PATH, metavar="A")
 @click.argument("second", type=PATH, metavar="B")

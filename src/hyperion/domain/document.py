@@ -31,11 +31,15 @@ Many = Annotated[tuple[Item, ...], Field(fail_fast=True)]
 
 
 class Document(BaseModel):
-    """An immutable value with a closed set of keys; types are never coerced."""
+    """An immutable value with a closed set of keys; types are never coerced.
+
+    Strings are not kept for later documents: the table for them costs each process 400 KiB and more time than it saves.
+    """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, populate_by_name=True, use_attribute_docstrings=True
-    )
+        frozen=True, extra="forbid", strict=True, populate_by_name=True, use_attribute_docstrings=True,
+        cache_strings="none",
+    )  # fmt: skip
 
 
 class WrittenDocument(Document):

@@ -58,6 +58,9 @@ class QuantizationPolicy(WrittenDocument):
     """What the quantized model is compared with."""
     budget: LossBudget | None = None
     data: EvaluationData | None = None
+    sample: bool = True
+    """Whether the package carries rows of the report set (assets/budget/), by which other hosts hold it to its budget;
+    false where the data may not leave this place."""
     overrides: Many[SchemeOverride] = ()
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     """Of the split and of generated inputs: the same seed gives the same package."""

@@ -1,11 +1,13 @@
 """The package as one file: a strict Zip64 reader, and (from archive_writer) its writer.
 
 The layout is ``ENTRY* DIRECTORY ZIP64_END LOCATOR END`` and nothing else. The reader trusts no field: it reads names,
-sizes, CRCs and offsets from the directory, builds every record anew from them, and compares bytes.
+sizes, CRCs and offsets from the directory, builds every record anew from them, and compares bytes; which of them is
+odd, ``layout_fault`` tells.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -14,6 +16,7 @@ from hyperion.errors import MalformedPackageError
 from hyperion.format.archive_writer import PendingEntry, repack, write_archive
 from hyperion.format.block_pump import crc32
 from hyperion.format.end_fault import end_fault
+from hyperion.format.layout_fault import layout_fault
 from hyperion.format.limits import (
     MAX_DIRECTORY_BYTES,
     MAX_ENTRIES,
@@ -26,16 +29,15 @@ from hyperion.format.names import check_names, in_order
 from hyperion.format.opened import OpenedPackage
 from hyperion.format.package import EntryLocation
 from hyperion.format.random_access import RandomAccess, Window
-from hyperion.format.record_fault import directory_fault, local_fault
 from hyperion.format.zip_records import (
     DIRECTORY_EXTRA_BYTES,
     DIRECTORY_FIXED_BYTES,
     END_BYTES,
     EntryRecord,
-    directory_record,
+    directory_of,
     end_records,
     local_header,
-    read_directory_record,
+    read_directory,
     read_end,
 )
 
@@ -65,7 +67,7 @@ class ArchiveReader(OpenedPackage):
             self._records = self._read_layout(source)
             raw = self._read_whole(MANIFEST, MAX_MANIFEST_BYTES, source)
             signing = self._read_whole(SIGNING, MAX_SIGNING_BYTES, source) if SIGNING in self._records else None
-            super().__init__(source, read_manifest(raw, source), raw, signing)
+            super().__init__(source, read_manifest(raw, source, self._records), raw, signing)
             self._check_entries()
         except BaseException:
             stream.close()
@@ -105,36 +107,9 @@ class ArchiveReader(OpenedPackage):
 
     def _read_layout(self, source: str) -> dict[str, EntryRecord]:
         directory_offset, directory, count = self._read_directory(source)
-        records: dict[str, EntryRecord] = {}
-        position, offset = 0, 0
-        for number in range(count):
-            parsed = read_directory_record(directory, position)
-            if parsed is None:
-                raise MalformedPackageError(
-                    f"{source}: record {number} of the zip directory is cut off or misnamed",
-                    hint=_AGAIN,
-                    code="package.directory",
-                )
-            record, after = parsed
-            expected = directory_record(record)
-            if directory[position:after] != expected:
-                raise directory_fault(expected, directory[position:after], record.name, source)
-            if record.name in records:
-                raise MalformedPackageError(
-                    f"{source}: the entry {record.name!r} stands there twice",
-                    hint=_AGAIN,
-                    entry=record.name,
-                    code="package.duplicate_entry",
-                )
-            self._check_local_header(record, offset, directory_offset, source)
-            records[record.name] = record
-            position, offset = after, record.end
-        if position != len(directory) or offset != directory_offset:
-            raise MalformedPackageError(
-                f"{source}: there are bytes that belong to no entry",
-                hint=_AGAIN,
-                code="package.hidden_data",
-            )
+        records = {record.name: record for record in read_directory(directory, count)}
+        if len(records) != count or not self._is_as_written(records.values(), directory, directory_offset):
+            raise layout_fault(self._file, directory, count, directory_offset, source)
         check_names(records, source)
         for name, expected_name in zip(records, in_order(records), strict=True):
             if name != expected_name:
@@ -146,6 +121,20 @@ class ArchiveReader(OpenedPackage):
                     code="package.order",
                 )
         return records
+
+    def _is_as_written(self, records: Collection[EntryRecord], directory: bytes, directory_offset: int) -> bool:
+        """Whether directory and local headers are what follows from these records, byte for byte, without a gap."""
+        if directory_of(records) != directory:
+            return False
+        offset = 0
+        for record in records:
+            if record.offset != offset or record.end > directory_offset:
+                return False
+            header = local_header(record)
+            if self._file.read_at(offset, len(header)) != header:
+                return False
+            offset = record.end
+        return offset == directory_offset
 
     def _read_directory(self, source: str) -> tuple[int, bytes, int]:
         size = self._file.size
@@ -166,40 +155,6 @@ class ArchiveReader(OpenedPackage):
                 code="package.too_large",
             )
         return offset, self._file.read_at(offset, length), count
-
-    def _check_local_header(self, record: EntryRecord, offset: int, directory_offset: int, source: str) -> None:
-        """Demand that the entry begins at ``offset`` with exactly the header that follows from its record."""
-        if record.offset > offset:
-            raise MalformedPackageError(
-                f"{source}: the entry {record.name!r} should begin at byte {offset}, the directory says "
-                f"{record.offset}: the bytes between belong to no entry",
-                hint=_AGAIN,
-                entry=record.name,
-                expected=offset,
-                actual=record.offset,
-                code="package.gap",
-            )
-        if record.offset < offset:
-            raise MalformedPackageError(
-                f"{source}: the entry {record.name!r} should begin at byte {offset}, the directory says "
-                f"{record.offset}, where another entry lies",
-                hint=_AGAIN,
-                entry=record.name,
-                expected=offset,
-                actual=record.offset,
-                code="package.overlap",
-            )
-        expected = local_header(record)
-        if record.size_bytes > directory_offset or record.end > directory_offset:
-            raise MalformedPackageError(
-                f"{source}: the entry {record.name!r} of {record.size_bytes} bytes reaches into the directory",
-                hint=_AGAIN,
-                entry=record.name,
-                code="package.overlap",
-            )
-        found = self._file.read_at(offset, len(expected))
-        if found != expected:
-            raise local_fault(expected, found, record.name, source)
 
     def _read_whole(self, name: str, limit: int, source: str) -> bytes:
         """The bytes of an entry that the manifest does not list, checked against their CRC."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import orjson
 import rfc8785
 from pydantic import ValidationError
@@ -38,12 +40,13 @@ def manifest_bytes(manifest: Manifest) -> bytes:
     return quick if quick.isascii() else rfc8785.dumps(tree)
 
 
-def read_manifest(raw: bytes, source: str) -> Manifest:
+def read_manifest(raw: bytes, source: str, checked: Collection[str] = ()) -> Manifest:
     """Parse and validate a manifest.
 
     Args:
         raw: The bytes of manifest.json.
         source: The package's path, for messages.
+        checked: Names that ``check_names`` accepted together; a manifest that lists no others is not asked again.
 
     Raises:
         UnknownFormatVersionError: Written by another version of the format.
@@ -54,7 +57,7 @@ def read_manifest(raw: bytes, source: str) -> Manifest:
     """
     found = _read_canonical(raw)
     manifest = found if isinstance(found, Manifest) else _read_strictly(raw, source, found)
-    _check_consistency(manifest, source)
+    _check_consistency(manifest, source, checked)
     return manifest
 
 
@@ -123,7 +126,7 @@ def _check_format_version(found: object, source: str) -> None:
     )
 
 
-def _check_consistency(manifest: Manifest, source: str) -> None:
+def _check_consistency(manifest: Manifest, source: str, checked: Collection[str]) -> None:
     """Demand what the model cannot express: legal names, and layers that agree with the entries."""
     if len(manifest.entries) > MAX_ENTRIES - 1:
         raise MalformedPackageError(
@@ -131,7 +134,8 @@ def _check_consistency(manifest: Manifest, source: str) -> None:
             entry=MANIFEST,
             code="package.too_large",
         )
-    check_names(manifest.entries, source)
+    if not all(name in checked for name in manifest.entries):
+        check_names(manifest.entries, source)
     for name in (MANIFEST, SIGNING):
         if name in manifest.entries:
             raise _malformed(f"{source}: {MANIFEST} lists {name} as an entry", None)

@@ -7,7 +7,7 @@ between records. All integers are little endian (docs/reference/format.md).
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 ALIGNMENT = 4096
@@ -22,6 +22,7 @@ CRC_POSITION = 14
 
 _LOCAL = struct.Struct("<IHHHHHIIIHH")
 _DIRECTORY = struct.Struct("<IHHHHHHIIIHHHHHII")
+_LOCAL_SIZES, _DIRECTORY_SIZES = struct.Struct("<HHQQ"), struct.Struct("<HHQQQ")
 _END64 = struct.Struct("<IQHHIIQQQQ")
 _LOCATOR = struct.Struct("<IIQI")
 _END = struct.Struct("<IHHHHIIH")
@@ -52,7 +53,8 @@ class EntryRecord:
     payload_offset: int = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        unpadded = self.offset + _LOCAL.size + len(self.name.encode()) + _SIZES_BYTES
+        name_bytes = len(self.name if self.name.isascii() else self.name.encode())
+        unpadded = self.offset + LOCAL_FIXED_BYTES + name_bytes + _SIZES_BYTES
         gap = -unpadded % ALIGNMENT
         gap = gap + ALIGNMENT if 0 < gap < _FIELD_HEAD_BYTES else gap
         object.__setattr__(self, "gap_bytes", gap)
@@ -66,7 +68,7 @@ class EntryRecord:
 def local_header(record: EntryRecord) -> bytes:
     """The header before a payload: fixed part, name, Zip64 sizes, zeros up to the next multiple of 4096."""
     name = record.name.encode()
-    sizes = struct.pack("<HHQQ", _ZIP64_ID, 16, record.size_bytes, record.size_bytes)
+    sizes = _LOCAL_SIZES.pack(_ZIP64_ID, 16, record.size_bytes, record.size_bytes)
     gap = record.gap_bytes
     zeros = gap - _FIELD_HEAD_BYTES
     padding = struct.pack("<HH", _PADDING_ID, zeros) + bytes(zeros) if gap else b""
@@ -95,7 +97,7 @@ def read_local_header(raw: bytes, offset: int) -> EntryRecord | None:
 
 def directory_record(record: EntryRecord) -> bytes:
     name = record.name.encode()
-    extra = struct.pack("<HHQQQ", _ZIP64_ID, 24, record.size_bytes, record.size_bytes, record.offset)
+    extra = _DIRECTORY_SIZES.pack(_ZIP64_ID, 24, record.size_bytes, record.size_bytes, record.offset)
     fixed = _DIRECTORY.pack(
         0x02014B50, _MADE_BY, _NEEDED, _UTF8_FLAG, _STORED, _TIME, _DATE, record.crc32, _IN_EXTRA, _IN_EXTRA,
         len(name), len(extra), 0, 0, 0, _PERMISSIONS, _IN_EXTRA,
@@ -139,6 +141,17 @@ def read_directory_record(raw: bytes, position: int) -> tuple[EntryRecord, int] 
         return None
     size_bytes, offset = struct.unpack_from("<QQ", raw, name_end + 12)
     return EntryRecord(name, size_bytes, fixed[7], offset), name_end + DIRECTORY_EXTRA_BYTES
+
+
+def read_directory(raw: bytes, count: int) -> Iterator[EntryRecord]:
+    """The first ``count`` records of the directory, fewer where one is cut off or misnamed."""
+    position = 0
+    for _ in range(count):
+        parsed = read_directory_record(raw, position)
+        if parsed is None:
+            return
+        record, position = parsed
+        yield record
 
 
 _LOCAL_FIELDS = (

@@ -214,6 +214,7 @@ def load_model(
         NotFoundError: Nothing is there.
         DigestMismatchError: An entry is damaged or was edited.
         PackageError: It is no package, or a broken one.
+        IncompatibleError: The engine of this host does not know what the model is made of, or refuses it.
         EngineError: The engine refuses the model.
     """
     with packages.open(path) as package:

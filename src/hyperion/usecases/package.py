@@ -50,6 +50,7 @@ def package_model(host: Host, options: PackageOptions, reporter: Reporter) -> Pa
         ModelSourceError: The input is no model directory, or a broken one.
         ConfigError: hyperion.json, an option or a config file is wrong.
         ConflictError: The output exists and is no package, or is the parent (code ``conflict.output_is_parent``).
+        IncompatibleError: The engine of this host does not know what the model is made of, or refuses it.
         EngineError: The engine refuses the model.
         HostError: No space, no permission.
     """

@@ -27,6 +27,7 @@ class BudgetOptions:
         max_loss: What quantizing may cost.
         max_class_loss: What it may cost any one class in recall.
         seed: Of the draw.
+        sample: Whether rows of the data travel in the package, for other hosts to check the budget by.
     """
 
     dataset: Path | None = None
@@ -34,6 +35,7 @@ class BudgetOptions:
     max_loss: float | None = None
     max_class_loss: float | None = None
     seed: int | None = None
+    sample: bool | None = None
 
     @property
     def is_empty(self) -> bool:

@@ -15,6 +15,9 @@ from hyperion.ports import EvaluationSets, Host, ModelSource, QuantizeRequest, R
 from hyperion.usecases.packaging import BudgetOptions, PackageOptions
 from hyperion.verification.evaluation import open_sets
 
+_OPTIONS = {"max_loss": "--max-loss", "max_class_loss": "--max-class-loss", "metric": "--metric"}
+"""Where a value of the budget may come from."""
+
 
 def quantize_request(
     host: Host,
@@ -36,6 +39,8 @@ def quantize_request(
     choice = options.quantize or policy.scheme or "auto"
     if given.seed is not None:
         policy = policy.model_copy(update={"seed": given.seed})
+    if given.sample is not None:
+        policy = policy.model_copy(update={"sample": given.sample})
     base = source.path if source.path.is_dir() else source.path.parent
     if given.dataset is not None:
         base, data = Path(), EvaluationData(folder=str(given.dataset))
@@ -69,8 +74,11 @@ def _budget(
             metric=metric, max_loss=limit, max_class_loss=of_class, output=None if stated is None else stated.output
         )
     except ValidationError as error:
-        fault = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"the budget is wrong: {fault}", code="quantize.budget_invalid") from error
+        first = error.errors()[0]
+        fault = first["msg"].removeprefix("Value error, ")
+        option = _OPTIONS.get(str(first["loc"][0]) if first["loc"] else "", "the budget is wrong")
+        found = f", found {first['input']}" if first["loc"] else ""
+        raise ConfigError(f"{option}: {fault}{found}", code="quantize.budget_invalid") from error
 
 
 def _usual_metric(signature: Signature, *, labelled: bool) -> Metric:

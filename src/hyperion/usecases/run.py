@@ -93,6 +93,7 @@ def run_model(host: Host, options: RunOptions, reporter: Reporter) -> RunAnswer:
         NotFoundError: There is no such package, deployment or file.
         ConfigError: The inputs are none that the model takes; names file, row and column.
         PackageError: The package is broken.
+        IncompatibleError: The engine of this host does not know what the model is made of, or refuses it.
         EngineError: The engine or the tokenizer fails.
     """
     with _opened(host, options.model) as package:

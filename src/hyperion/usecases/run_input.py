@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 from hyperion.domain.document import Document, JsonValue
 from hyperion.domain.processing import TEXT, TEXT_PAIR, Processing, TextInput
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _MAX_LINE_BYTES = 16 * 1024 * 1024
 """Of a CSV file, and of one value on several lines: several times the longest pair of texts that is taken."""
 _ZIP = b"PK"
+MAX_NPZ_BYTES = 1024**3
+"""Of a file of tensors, packed and unpacked: as JSON an answer to more would not fit into memory either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +169,13 @@ def read_npz(file: DataFile) -> dict[str, Array]:
 
     with file.open() as stream:
         raw = stream.read(len(_ZIP))
-        if raw == _ZIP:  # else it may have no end
-            raw += stream.read()
+        if raw == _ZIP:
+            raw += stream.read(MAX_NPZ_BYTES + 1 - len(raw))  # a stream may have no end
     try:
         if not raw.startswith(_ZIP):
             raise ValueError("it is no zip file")
+        if len(raw) > MAX_NPZ_BYTES or sum(item.file_size for item in ZipFile(BytesIO(raw)).infolist()) > MAX_NPZ_BYTES:
+            raise ValueError(f"at most {MAX_NPZ_BYTES} bytes are read, packed and unpacked; give it in parts")
         with np.load(BytesIO(raw), allow_pickle=False) as arrays:
             named = {name: arrays[name] for name in arrays.files if not name.startswith(OUTPUT_PREFIX)}
     except (ValueError, OSError, EOFError, KeyError, BadZipFile, AttributeError, TypeError) as error:

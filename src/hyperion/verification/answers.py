@@ -11,7 +11,7 @@ import numpy as np
 
 from hyperion.domain.answers import AnswerComparison, ClassAnswers, ClassChange, OutputAnswers
 from hyperion.domain.tensor import Signature
-from hyperion.errors import ConfigError, EngineError
+from hyperion.errors import ConfigError, EngineError, IncompatibleError
 from hyperion.format.package import PackageReader
 from hyperion.ports import Array, Batch, Dataset, Host, InferenceJob, Reporter, Tensors
 from hyperion.verification.accuracy import AccuracyMeter, Class
@@ -72,13 +72,14 @@ def compare_answers(
     Raises:
         NotFoundError: There is no such folder.
         ConfigError: A does not take what is in it.
+        IncompatibleError: This engine does not know what A is made of.
         EngineError: A does not load, or its child dies.
         HostError: No child can be started.
     """
     old = _run(host, "A", *before, folder, reporter)
     try:
         new = _run(host, "B", *after, folder, reporter)
-    except (ConfigError, EngineError) as error:
+    except (ConfigError, EngineError, IncompatibleError) as error:
         return AnswerComparison(
             dataset=str(folder),
             rows=0,

@@ -9,7 +9,7 @@ from hyperion.domain.document import JsonValue
 from hyperion.domain.finding import Finding, Outcome
 from hyperion.domain.loss import MeasuredLoss
 from hyperion.domain.scheme import VNNI_FEATURES
-from hyperion.errors import ConfigError, EngineError, PackageError
+from hyperion.errors import ConfigError, EngineError, IncompatibleError, PackageError
 from hyperion.format.package import PackageReader
 from hyperion.format.quantization_json import read_quantization
 from hyperion.ports import Host, InferenceJob, InferenceResult, Reporter
@@ -20,10 +20,11 @@ from hyperion.verification.model import sandbox_limits
 BUDGET = "model.budget"
 _KERNEL_FEATURES = VNNI_FEATURES | {"avx2", "avx512f", "avx512bw", "fma", "i8mm", "sve"}
 """What decides which kernels multiply integers, and so how exact they are."""
-_HINT = (
-    "this host computes the quantized model less exactly than the one that packaged it: package with --platform of "
-    "this host, another scheme, or --quantize none"
-)
+_HINTS = {
+    Outcome.FAILED: "the same weights are less exact with some processors' kernels: package the model again, with "
+    "--platform as 'hyperion platform probe' names this host, or with another --quantize",
+    Outcome.WARNED: "'hyperion verify performance' with the whole dataset tells more",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def check_budget(host: Host, path: Path, package: PackageReader, reporter: Repor
         with reporter.stage("Run the budget's sample in a child"):
             result = host.sandbox.run(job, sandbox_limits(package))
         loss = _loss(meter, batches, result)
-    except (ConfigError, EngineError, PackageError) as error:
+    except (ConfigError, EngineError, IncompatibleError, PackageError) as error:
         return BudgetCheck(
             Finding(
                 check=BUDGET,
@@ -106,7 +107,7 @@ def _without_sample(package: PackageReader) -> Finding | None:
         check=BUDGET,
         outcome=Outcome.SKIPPED,
         summary="the accuracy budget was not checked here",
-        reason="the package carries no rows to check it by",
+        reason="the package carries no row of data to check it by: it was packaged with --no-sample, or takes texts",
     )
 
 
@@ -139,5 +140,5 @@ def _finding(sample: BudgetSample, loss: MeasuredLoss, features: tuple[str, ...]
         reason=reason,
         measured={**figures, "cpu_features": [*features]},
         limit=budget.model_dump(mode="json", exclude_none=True),
-        hint=None if outcome is Outcome.PASSED else _HINT,
+        hint=_HINTS.get(outcome),
     )

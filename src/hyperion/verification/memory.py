@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hyperion.domain.config import MemoryConfig
 from hyperion.domain.finding import Finding, Outcome
-from hyperion.errors import ConfigError, EngineError, PackageError
+from hyperion.errors import ConfigError, EngineError, IncompatibleError, PackageError
 from hyperion.format.package import PackageReader
 from hyperion.ports import Host, InferenceJob, MemoryFigures, Reporter, Tensors
 from hyperion.verification.model import sandbox_limits
@@ -35,7 +35,7 @@ def measure_memory(
     with reporter.stage("Load and run the model in a child"):
         try:
             result = host.sandbox.run(job, sandbox_limits(package, config.timeout_s))
-        except (EngineError, PackageError) as error:
+        except (EngineError, IncompatibleError, PackageError) as error:
             measurement.findings.append(
                 Finding(
                     check="memory.run",

@@ -10,7 +10,7 @@ from hyperion.domain.document import JsonValue
 from hyperion.domain.finding import Finding, Outcome
 from hyperion.domain.manifest import QUANTIZATION
 from hyperion.domain.scheme import QuantizationRecord
-from hyperion.errors import ConfigError, EngineError, PackageError
+from hyperion.errors import ConfigError, EngineError, IncompatibleError, PackageError
 from hyperion.format.package import PackageReader
 from hyperion.format.quantization_json import read_quantization
 from hyperion.format.strict_json import parse_document, parse_json
@@ -117,7 +117,7 @@ def examine(host: Host, path: Path, package: PackageReader, reporter: Reporter, 
     with reporter.stage("Load and run the model in a child"):
         try:
             result = host.sandbox.run(job, sandbox_limits(package))
-        except (EngineError, PackageError) as error:
+        except (EngineError, IncompatibleError, PackageError) as error:
             ended = _after_crash(host, job, package, error, GOLDEN if golden else OUTPUTS)
             return Examination(ended if golden else (*ended, _NO_GOLDEN), None)
     finite = _finite_outputs(package)
@@ -139,20 +139,24 @@ _NO_GOLDEN = Finding(
 
 
 def _after_crash(
-    host: Host, job: InferenceJob, package: PackageReader, error: EngineError | PackageError, check: str
+    host: Host,
+    job: InferenceJob,
+    package: PackageReader,
+    error: EngineError | IncompatibleError | PackageError,
+    check: str,
 ) -> tuple[Finding, ...]:
     """A child that ended early: was it loading that ended it, or running? A second one, that only loads, tells."""
     failed = _failed(LOAD, "the model does not load", error)
-    if isinstance(error, PackageError) or error.code == "engine.load_failed" or not job.requests:
+    if not isinstance(error, EngineError) or error.code == "engine.load_failed" or not job.requests:
         return (failed,)
     try:
         result = host.sandbox.run(replace(job, requests=()), sandbox_limits(package))
-    except (EngineError, PackageError):
+    except (EngineError, IncompatibleError, PackageError):
         return (failed,)
     return (_loaded(result), _failed(check, "the model loads, but running it ended the child", error))
 
 
-def _failed(check: str, summary: str, error: ConfigError | EngineError | PackageError) -> Finding:
+def _failed(check: str, summary: str, error: ConfigError | EngineError | IncompatibleError | PackageError) -> Finding:
     return Finding(
         check=check,
         outcome=Outcome.FAILED,

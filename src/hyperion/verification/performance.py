@@ -11,7 +11,7 @@ from hyperion.domain.finding import Finding, Outcome
 from hyperion.domain.manifest import WEIGHTS_FOLDER
 from hyperion.domain.metrics import percentile
 from hyperion.domain.tensor import Signature
-from hyperion.errors import EngineError, PackageError
+from hyperion.errors import EngineError, IncompatibleError, PackageError
 from hyperion.format.package import PackageReader
 from hyperion.ports import Batch, Dataset, Host, InferenceJob, InferenceResult, Reporter, Tensors
 from hyperion.verification.accuracy import AccuracyMeter
@@ -63,7 +63,7 @@ def measure_performance(
         )
         try:
             result = host.sandbox.run(job, sandbox_limits(package, TIMEOUT_S))
-        except (EngineError, PackageError) as error:
+        except (EngineError, IncompatibleError, PackageError) as error:
             measurement.findings.append(
                 Finding(
                     check="performance.run",

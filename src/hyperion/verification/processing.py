@@ -11,6 +11,8 @@ from hyperion.format.package import PackageReader
 from hyperion.format.strict_json import faulty_document, parse_document
 
 CHECK = "model.processing"
+NAMED = 8
+"""Raw inputs that a finding names."""
 
 
 def check_processing(package: PackageReader) -> tuple[Finding, ...]:
@@ -34,8 +36,10 @@ def check_processing(package: PackageReader) -> tuple[Finding, ...]:
                 hint="package the model again with a valid document, where raw inputs are wanted",
             ),
         )
-    names = ", ".join(spec.name for spec in processing.raw_inputs)
-    return (Finding(check=CHECK, outcome=Outcome.PASSED, summary=f"fits the model; raw inputs: {names}"),)
+    names = [spec.name for spec in processing.raw_inputs]
+    more = f" and {len(names) - NAMED} more, {len(names)} in all" if len(names) > NAMED else ""
+    listed = ", ".join(names[:NAMED]) + more
+    return (Finding(check=CHECK, outcome=Outcome.PASSED, summary=f"fits the model; raw inputs: {listed}"),)
 
 
 def _fitting(package: PackageReader) -> Processing:

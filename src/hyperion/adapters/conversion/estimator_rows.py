@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+MISSING = 0.05
+"""Share of generated values that are missing, where an estimator takes such."""
 
 
 def sample_rows(estimator: Any, width: int, rows: int, seed: int = 0) -> NDArray[np.float32]:
@@ -34,10 +36,12 @@ def text_columns(estimator: Any, width: int) -> dict[int, tuple[str, ...]]:
 
 
 def trees_of(estimator: Any) -> Iterator[Any]:
-    """Every fitted decision tree (``sklearn.tree._tree.Tree``) inside an estimator."""
+    """Every fitted decision tree inside an estimator: ``sklearn.tree._tree.Tree``, or a ``TreePredictor``."""
     found = getattr(estimator, "tree_", None)
     if found is not None:
         yield found
+    for iteration in getattr(estimator, "_predictors", ()):  # of histogram gradient boosting: one tree for each class
+        yield from iteration
     for step in _steps(estimator):
         yield from trees_of(step)
     for part in np.ravel(np.asarray(getattr(estimator, "estimators_", ()), dtype=object)):
@@ -100,10 +104,20 @@ def _around_thresholds(estimator: Any, values: Floats, random: np.random.Generat
     """Columns that trees split, drawn from their own thresholds with some room on both sides."""
     thresholds: dict[int, list[float]] = {}
     for tree in trees_of(estimator):
-        inner = tree.children_left != tree.children_right
-        for feature, threshold in zip(tree.feature[inner], tree.threshold[inner], strict=True):
+        for feature, threshold in _splits(tree):
             thresholds.setdefault(int(feature), []).append(float(threshold))
     for feature, known in thresholds.items():
         room = (max(known) - min(known)) / 20 or max(abs(known[0]), 1.0) / 20
         values[:, feature] = random.choice(known, len(values)) + random.normal(0, room, len(values))
+    if hasattr(estimator, "_predictors"):  # it takes rows that lack values, and learned a way for them at each split
+        values[random.random(values.shape) < MISSING] = np.nan
     return values
+
+
+def _splits(tree: Any) -> Iterator[tuple[int, float]]:
+    """Column and threshold of every split; one between missing and other values has none."""
+    if hasattr(tree, "nodes"):
+        inner = tree.nodes[(tree.nodes["is_leaf"] == 0) & np.isfinite(tree.nodes["num_threshold"])]
+        return zip(inner["feature_idx"], inner["num_threshold"], strict=True)
+    inner = tree.children_left != tree.children_right
+    return zip(tree.feature[inner], tree.threshold[inner], strict=True)

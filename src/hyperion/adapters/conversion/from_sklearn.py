@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from hyperion.adapters.conversion.boosted_trees import integers_for_booleans, refuse_categories
 from hyperion.adapters.conversion.converted_model import ConvertedModel, name_batch
 from hyperion.adapters.conversion.estimator_check import INPUT, check_alike, class_labels
 from hyperion.adapters.conversion.estimator_rows import text_columns, trees_of
@@ -113,26 +114,44 @@ def _columns(estimator: Any, source: Path) -> list[Column]:
 
     A table with text in it has an input of the model for each column, for one tensor cannot hold both.
     """
+    first = next(iter(_parts(estimator)))
+    if hasattr(first, "token_pattern") or hasattr(first, "get_stop_words"):
+        raise ModelSourceError(
+            f"{source}: {_class_name(estimator)} starts from texts: how a {type(first).__name__} splits them into "
+            "words has no equal in ONNX",
+            hint="save what comes after it (pipeline[1:]), and send its numbers as rows: "
+            "vectorizer.transform(texts).toarray(); or package a Hugging Face model, which takes texts",
+            code="model_source.not_convertible",
+        )
     width = getattr(estimator, "n_features_in_", None)
     if width is None:
         raise ModelSourceError(
-            f"{source}: {_class_name(estimator)} does not say how many columns it takes: it is not fitted, or takes "
-            "texts",
-            hint="save it after fit(); a pipeline that starts from texts has to be exported with skl2onnx, with a "
-            "string input",
+            f"{source}: {_class_name(estimator)} does not say how many columns it takes: it is not fitted",
+            hint="save it after fit()",
             code="model_source.not_convertible",
         )
     found = getattr(estimator, "feature_names_in_", None)
     names = [f"x{index}" for index in range(width)] if found is None else [str(name) for name in found]
     texts = text_columns(estimator, width)
     if not texts:
-        return [Column(name=name) for name in names]
+        missing: Literal["nan"] | None = (
+            "nan" if hasattr(estimator, "_predictors") else None
+        )  # of histogram gradient boosting
+        return [Column(name=name, missing=missing) for name in names]
     return [
         Column(name=name, input=own, kind="category", categories=texts[at])
         if at in texts
         else Column(name=name, input=own)
         for at, (name, own) in enumerate(zip(names, _input_names(names), strict=True))
     ]
+
+
+def _parts(estimator: Any) -> Iterator[Any]:
+    """What rows pass through: the first step of a pipeline, and of one in it, before the estimator itself."""
+    for _, step in getattr(estimator, "steps", ()):
+        if step is not None and not isinstance(step, str):
+            yield from _parts(step)
+    yield estimator
 
 
 def _input_names(names: Sequence[str]) -> list[str]:
@@ -146,6 +165,7 @@ def _graph(estimator: Any, columns: Sequence[Column], source: Path) -> ModelProt
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
+    refuse_categories(trees_of(estimator), source)
     _name_columns_by_number(estimator)
     inputs = [(INPUT, FloatTensorType([None, len(columns)]))]
     if columns[0].input:
@@ -157,10 +177,11 @@ def _graph(estimator: Any, columns: Sequence[Column], source: Path) -> ModelProt
     options = {"zipmap": False} if hasattr(estimator, "classes_") else None
     given = {"initial_types": inputs, "target_opset": OPSETS}
     try:
-        try:
-            model: ModelProto = to_onnx(estimator, options=options, **given)
-        except NameError:
-            model = to_onnx(estimator, **given)
+        with integers_for_booleans():
+            try:
+                model: ModelProto = to_onnx(estimator, options=options, **given)
+            except NameError:
+                model = to_onnx(estimator, **given)
     except _WHAT_CONVERTERS_RAISE as error:
         raise ModelSourceError(
             f"{source}: skl2onnx cannot convert {_class_name(estimator)}: {_first_line(error)}",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
@@ -18,6 +17,7 @@ from urllib.parse import quote
 from hyperion.adapters.conversion.hugging_face_files import read_json, task_of
 from hyperion.adapters.conversion.protocol import JOB, OUTPUT_TEXT, WORK, ConversionJob, ConversionReport
 from hyperion.adapters.conversion.result import read_report, take_result
+from hyperion.adapters.files.private_folder import private_folder
 from hyperion.adapters.onnx.model_recognition import is_pickled, recognised
 from hyperion.domain.manifest import MODEL_FILE
 from hyperion.errors import ConfigError, EngineError, HostError, ModelSourceError
@@ -150,26 +150,16 @@ def _linked_blobs(place: Path) -> list[Path]:
 
 @contextmanager
 def _private_folder(root: Path) -> Iterator[Path]:
+    stack = ExitStack()
     try:
-        _sweep(root)
-        folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=root))
+        folder = stack.enter_context(private_folder(root, _PREFIX))
     except OSError as error:
         raise HostError(
             f"cannot make a folder for a conversion in {root}: {error.strerror}",
             hint="check the space and the permissions there",
         ) from error
-    try:
+    with stack:
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sweep(root: Path) -> None:
-    """Remove what conversions left behind whose process was killed."""
-    for leftover in root.glob(f"{_PREFIX}*-*"):
-        pid = leftover.name.removeprefix(_PREFIX).partition("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _start(folder: Path) -> subprocess.Popen[bytes]:

@@ -16,15 +16,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import rfc8785
+import orjson
 
 from hyperion.adapters.engine.image import GRAPH, WEIGHTS
 from hyperion.adapters.engine.image_files import IMAGE_FILE, check_image, is_private, read_record, tree_bytes
 from hyperion.adapters.engine.prepared_graphs import PreparedGraphs
 from hyperion.adapters.files.atomic_file import sync_folder, translated
 from hyperion.adapters.files.file_digest import file_digest
+from hyperion.adapters.files.private_folder import owned_prefix, sweep
 from hyperion.adapters.files.state_folder import claim_state, make_private
 from hyperion.adapters.host.host_facts import cpu_features
+from hyperion.adapters.onnx.validator import rules_of_host
 from hyperion.domain.digest import PREFIX, digest_of, hex_of, short
 from hyperion.domain.image import SPACE_FACTOR, HostImage, ImageFile, KeptImage
 from hyperion.errors import HostError
@@ -48,6 +50,8 @@ LIMIT_BYTES = 16 * 1024**3
 """What all images may take by default; ``$HYPERION_IMAGE_LIMIT_MB`` says otherwise."""
 BUILD_TIMEOUT_S = 300.0
 _LAYOUT = 1
+_FRESH = "new-"
+"""Begins the name of an image that is being built."""
 _ADDRESS_SPACE = 8 * 1024**3
 _SPARE = 64 * 1024**2
 
@@ -83,23 +87,28 @@ class LocalHostImages:
         self._graphs = PreparedGraphs(state)
 
     def key(self, digest: str, options: SessionOptions) -> str:
-        """Package, engine, CPU and session, as one digest; see ports.HostImages."""
+        """Package, engine, rules of validation, CPU and session, as one digest; see ports.HostImages."""
         facts: dict[str, Any] = {
             "layout": _LAYOUT,
             "package": digest,
             "engine": self._engine.version(),
+            "rules": rules_of_host(),  # an image is not validated again: what is refused now must not be in one
             "machine": platform.machine(),
             "cpu_features": sorted(cpu_features() or ()),
             "threads": options.threads,
             "prepacking": options.prepacking,
         }
-        return digest_of(rfc8785.dumps(facts))
+        return digest_of(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS))
 
     def choose(self, digest: str, options: SessionOptions, recorded: Mapping[str, str]) -> ImageChoice:
         """The checked image of a package, or why there is none; see ports.HostImages."""
         image = recorded.get(self.key(digest, options))
         if image is None:
-            stale = " (one was built for another engine, CPU or number of threads)" if recorded else ""
+            stale = (
+                " (one was built for another engine, CPU or number of threads, or under other rules)"
+                if recorded
+                else ""
+            )
             return ImageChoice(None, f"no host image was built for this package here{stale}")
         folder = self._place(image)
         fault = check_image(folder, image, digest, self._proofs, self._clock)
@@ -118,10 +127,10 @@ class LocalHostImages:
         with translated(self._folder):
             claim_state(self._state)
             make_private(self._folder)
-            self._sweep()
+            sweep(self._folder, _FRESH)  # what builders left that were killed
             self._make_room(round(SPACE_FACTOR * size))
             require_space(self._folder, round(SPACE_FACTOR * size), f"the host image of {short(package.digest)}")
-        fresh = self._folder / f"new-{os.getpid()}-{secrets.token_hex(6)}"
+        fresh = self._folder / f"{owned_prefix(_FRESH)}{secrets.token_hex(6)}"
         job = InferenceJob(path, requests, threads=options.threads, image=fresh)
         limits = SandboxLimits(
             timeout_s=BUILD_TIMEOUT_S,
@@ -237,12 +246,6 @@ class LocalHostImages:
             for folder in sorted(self._folder.iterdir()):
                 if len(folder.name) == 64 and folder.is_dir() and not folder.is_symlink():
                     yield folder
-
-    def _sweep(self) -> None:
-        """Remove what builders left that were killed."""
-        for leftover in self._folder.glob("new-*-*"):
-            if not Path(f"/proc/{leftover.name.split('-')[1]}").exists():
-                shutil.rmtree(leftover, ignore_errors=True)
 
     def _place(self, image: str) -> Path:
         return self._folder / hex_of(image)

@@ -53,29 +53,31 @@ def check_image(
             return "it is of another package"
         if sorted(path.name for path in folder.iterdir()) != sorted((IMAGE_FILE, *record.files)):
             return "it holds other files than image.json names"
-        for name, file in record.files.items():
-            fault = _file_fault(folder / name, file.digest, file.size_bytes, proofs, clock, read=read)
-            if fault is not None:
-                return f"{name} {fault}"
+        return _files_fault(folder, record, proofs, clock, read=read)
     except (OSError, HostError) as error:
         return f"it cannot be read: {error}"
-    return None
 
 
-def _file_fault(
-    path: Path, digest: str, size_bytes: int, proofs: ProofRecord | None, clock: Clock, *, read: bool
+def _files_fault(
+    folder: Path, record: HostImage, proofs: ProofRecord | None, clock: Clock, *, read: bool
 ) -> str | None:
-    state = _state(path)
-    if state is None or state.size_bytes != size_bytes:
-        return "has another length than image.json says"
-    if not read or (proofs is not None and proofs.recall([(state, digest)])):
+    """Which file is not as image.json has it; None where all are."""
+    states: dict[str, tuple[FileState, str]] = {}
+    for name, file in record.files.items():
+        state = _state(folder / name)
+        if state is None or state.size_bytes != file.size_bytes:
+            return f"{name} has another length than image.json says"
+        states[name] = state, file.digest
+    if not read:
         return None
-    began_at = clock.now()
-    state, found = file_digest(path)
-    if found != digest:
-        return "is damaged: its digest is not the one in image.json"
-    if proofs is not None:
-        proofs.remember([(state, digest)], began_at)
+    proven = {} if proofs is None else proofs.recall(states.values())
+    for name in (name for name, state in states.items() if state not in proven):
+        began_at = clock.now()
+        state, found = file_digest(folder / name)
+        if found != record.files[name].digest:
+            return f"{name} is damaged: its digest is not the one in image.json"
+        if proofs is not None:
+            proofs.remember([(state, found)], began_at)
     return None
 
 

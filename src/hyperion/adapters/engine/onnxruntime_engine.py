@@ -11,7 +11,7 @@ from hyperion.adapters.engine.prepared_graphs import PreparedGraphs
 from hyperion.adapters.engine.session import make_session, run_interruptibly, run_session
 from hyperion.adapters.host.run_watch import RunWatch
 from hyperion.adapters.onnx.architecture import parse_architecture
-from hyperion.adapters.onnx.validator import denied_operators
+from hyperion.adapters.onnx.validator import rules_of_host
 from hyperion.adapters.onnx.weight_places import ROOT, WeightPlaces
 from hyperion.adapters.sandbox.untrusted_models import validate_package
 from hyperion.domain.manifest import ARCHITECTURE
@@ -110,7 +110,7 @@ class OnnxRuntimeEngine:
 
     def _graph(self, package: PackageReader) -> bytes:
         """The serialized graph, every weight at its place; parsed and validated unless that was done before."""
-        rules = f"{self.version()} {sorted(denied_operators())}"
+        rules = f"{self.version()} {rules_of_host()}"
         key = None if self._graphs is None else self._graphs.key(package, rules)
         graph = None if self._graphs is None or key is None else self._graphs.recall(key)
         if graph is None:

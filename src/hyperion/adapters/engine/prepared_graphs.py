@@ -29,7 +29,7 @@ MAX_GRAPHS = 64
 """The least recently used ones beyond these are dropped."""
 MAX_GRAPH_BYTES = 8 * 1024 * 1024
 """Larger graphs are parsed each time: they are not graphs alone."""
-_LAYOUT = b"1"
+_LAYOUT = b"2"
 """Raised whenever what is kept, or what was checked before, changes."""
 _DIGEST_BYTES = 32
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
@@ -65,14 +65,14 @@ class PreparedGraphs:
                 facts = os.fstat(stream.fileno())
                 if facts.st_uid != os.geteuid() or facts.st_mode & _WRITABLE_BY_OTHERS:
                     return None
-                raw = stream.read(MAX_GRAPH_BYTES + _DIGEST_BYTES + 1)
+                digest = stream.read(_DIGEST_BYTES)
+                graph = stream.read(min(facts.st_size, MAX_GRAPH_BYTES))  # as much as it has, for that is made room for
+                if digest != _seal(key, graph):
+                    return None
+                with contextlib.suppress(OSError):
+                    os.utime(stream.fileno())  # the time of its last use
         except OSError:
             return None
-        digest, graph = raw[:_DIGEST_BYTES], raw[_DIGEST_BYTES:]
-        if digest != _seal(key, graph):
-            return None
-        with contextlib.suppress(OSError):
-            os.utime(path)  # the time of its last use
         return graph
 
     def remember(self, key: bytes, graph: bytes) -> None:
@@ -129,20 +129,25 @@ def graph_key(package: PackageReader, made_by: str) -> bytes | None:
         made_by: Versions of all software that parses and validates.
     """
     now_ns = time.time_ns()
-    key = hashlib.sha256(b"\0".join((_LAYOUT, made_by.encode(), package.digest.encode())))
+    parts = [_LAYOUT, made_by.encode(), package.digest.encode()]
+    files: dict[Path, bytes] = {}  # a package file holds all entries
     for name in package.names():
         if not name.startswith(WEIGHTS_FOLDER):
             continue
         location = package.locate(name)
-        path = os.path.realpath(location.path)
-        facts = os.stat(path)  # noqa: PTH116 - a string, since a path of any bytes is one
-        state = FileState(facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
-        if not state.is_settled(now_ns):
-            return None
-        place = f"{name}\0{location.offset}\0{location.size_bytes}\0{state}"
-        key.update(b"\0\0" + os.fsencode(path) + b"\0" + place.encode())
-    return key.digest()
+        file = files.get(location.path)
+        if file is None:
+            path = os.path.realpath(location.path)
+            facts = os.stat(path)  # noqa: PTH116 - a string, since a path of any bytes is one
+            state = FileState(facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+            if not state.is_settled(now_ns):
+                return None
+            file = files[location.path] = os.fsencode(path) + b"\0" + str(state).encode()
+        parts += b"", file, f"{name}\0{location.offset}\0{location.size_bytes}".encode()
+    return hashlib.sha256(b"\0".join(parts)).digest()
 
 
 def _seal(key: bytes, graph: bytes) -> bytes:
-    return hashlib.sha256(key + graph).digest()
+    seal = hashlib.sha256(key)
+    seal.update(graph)
+    return seal.digest()

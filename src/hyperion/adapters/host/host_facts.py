@@ -117,13 +117,13 @@ def _architecture() -> str:
 def cpu_features() -> tuple[str, ...] | None:
     """Flags that the kernel lists for the first processor (x86: ``flags``, arm: ``Features``)."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+        with Path("/proc/cpuinfo").open(errors="replace") as lines:  # not all: the kernel asks each processor in turn
+            for line in lines:
+                name, _, value = line.partition(":")
+                if name.strip() in ("flags", "Features"):
+                    return tuple(sorted(set(value.lower().split())))
     except OSError:
         return None
-    for line in lines:
-        name, _, value = line.partition(":")
-        if name.strip() in ("flags", "Features"):
-            return tuple(sorted(set(value.lower().split())))
     return None
 
 

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 ROWS = 32
 """Rows that are looked at: an output has many values in each."""
+MOST_RUNS = 32
+"""For one batch: each runs the whole model, so that thousands of weights would take time that grows by the square."""
 AT_ONCE = 8
-"""Outputs that are held at once; the model runs again for the next ones."""
+"""Outputs that are held at once, more where there are over 256; the model runs again for the next ones."""
 _SLICE = 8
 _FOLLOWED = 3
 """Nodes that an output is followed through."""
@@ -54,9 +56,10 @@ def weight_effects(
             for model, folder in ((source.model, source.folder), (form.model, form.folder))
         )
         sums = {name: _Sums() for name in names}
+        at_once = max(AT_ONCE, -(-len(names) // MOST_RUNS))
         for feeds in _feeds(rows):
-            for start in range(0, len(names), AT_ONCE):
-                part = names[start : start + AT_ONCE]
+            for start in range(0, len(names), at_once):
+                part = names[start : start + at_once]
                 want, have = (run_interruptibly(session, part, feeds, "effects") for session in (before, after))
                 for name in part:
                     sums[name].add(want[name], have[name])

@@ -13,6 +13,7 @@ from hyperion.adapters.onnx.choice import Deciding, Decision
 from hyperion.adapters.onnx.forms import Forms
 from hyperion.adapters.onnx.golden import judged_by, silent, uncompared
 from hyperion.adapters.onnx.measure import FormMeasure
+from hyperion.adapters.onnx.noted_shapes import keep_harmless_notes
 from hyperion.adapters.onnx.record import quantization_record, scheme_of_most
 from hyperion.adapters.onnx.rows import EvaluationRows, rows_of_samples, rows_of_sets
 from hyperion.adapters.onnx.samples import collect_samples, index_bound
@@ -225,6 +226,8 @@ class _Preparing:
                 return untouched
             return form.schemes.get(origins.get(key, key), "none") if key in origins else "none"
 
+        if form is None:
+            keep_harmless_notes(source, self._signature, [item.inputs for item in self._golden[:1]], self._path)
         sample, sample_warnings = self._sample(decision)
         layers = hoist(source, self._plans, origins, scheme_of, _entry)
         record = quantization_record(
@@ -240,7 +243,7 @@ class _Preparing:
     def _sample(self, decision: Decision) -> tuple[dict[str, bytes], list[str]]:
         """What another host needs to hold the package to a stated budget."""
         measure, budget = self._measure, self._request.policy.budget
-        if measure is None or budget is None or decision.form is None:
+        if measure is None or budget is None or decision.form is None or not self._request.policy.sample:
             return {}, []
         if not can_be_carried(measure.rows.sample.batches(16)):
             return {}, ["the package carries no sample to check its budget by: its inputs are text"]

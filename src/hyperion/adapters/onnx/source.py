@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from hyperion.adapters.onnx.defaults import optional_inputs, settle_inputs
+from hyperion.adapters.onnx.noted_shapes import notes_of
 from hyperion.adapters.onnx.parts import (
     EXTERNAL,
     bad_reference,
@@ -28,7 +29,7 @@ from hyperion.errors import HostError, ModelSourceError
 from hyperion.quantization.graph import all_graphs, child_graphs
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 MAX_MODEL_BYTES = 2**31 - 1
 """Protobuf's own limit; larger models keep their weights in external parts."""
@@ -44,11 +45,13 @@ class SourceModel:
         model: Weights are initializers; each holds its raw bytes or refers to a checked range of a part.
         folder: Where parts lie.
         warnings: What a person should know of it.
+        notes: Shapes that were noted in each of its graphs, outer before inner; the model is without them.
     """
 
     model: ModelProto
     folder: Path
     warnings: tuple[str, ...] = ()
+    notes: tuple[tuple[ValueInfoProto, ...], ...] = ()
 
     def raw(self, tensor: TensorProto) -> bytes | memoryview:
         """A tensor's raw little-endian bytes; those of external parts are mapped, not read."""
@@ -83,8 +86,9 @@ class SourceModel:
 def read_source(path: Path) -> SourceModel:
     """Read a model and bring it into the one form that everything after relies on.
 
-    Stale shapes, documentation texts and exporters' notes are dropped, large Constant nodes become initializers,
-    typed tensor fields become raw bytes; initializers among the inputs are there as optional inputs only.
+    Noted shapes are set aside, documentation texts and other notes of exporters are dropped, large Constant nodes
+    become initializers, typed tensor fields become raw bytes; initializers among the inputs are there as optional
+    inputs only.
 
     Raises:
         ModelSourceError: No ONNX model, a Git LFS pointer, or a part that is missing, outside or too short.
@@ -93,7 +97,9 @@ def read_source(path: Path) -> SourceModel:
     folder = path.parent.resolve()
     model, light = _read(path)
     warnings = settle_inputs(model)
+    notes = []
     for _, graph in all_graphs(model.graph):
+        notes.append(notes_of(graph))
         _strip(graph)
         for tensor in [*graph.initializer, *_hoist_constants(graph)]:
             _settle(tensor, folder, path, light=light)
@@ -114,7 +120,7 @@ def read_source(path: Path) -> SourceModel:
     model.ClearField("doc_string")
     del model.training_info[:]
     validate_source(model, path)
-    source = SourceModel(model, folder, warnings)
+    source = SourceModel(model, folder, warnings, tuple(notes))
     optional = optional_inputs(model)
     for tensor in model.graph.initializer:
         if tensor.name in optional and tensor.data_location == EXTERNAL:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 DENIED = "HYPERION_DENIED_OPERATORS"
 """Environment variable: operators that this host refuses besides, as ``domain::Operator``, separated by commas."""
+RULES = 1
+"""Raised whenever a rule here gets stricter: what passed the ones before is then looked at again."""
 MAX_NODES = 500_000
 """Of all graphs together, functions written out at each of their calls."""
 MAX_DEPTH = 16
@@ -76,6 +78,11 @@ def denied_operators(environ: Mapping[str, str] = os.environ) -> frozenset[Opera
     named = (part.strip() for part in environ.get(DENIED, "").split(","))
     split = (name.rpartition("::") for name in named if name)
     return frozenset((_domain(domain), operator) for domain, _, operator in split)
+
+
+def rules_of_host(environ: Mapping[str, str] = os.environ) -> str:
+    """What, beside the engine, decides which graphs are refused: whatever is kept of a graph that passed names it."""
+    return f"{RULES} {sorted(denied_operators(environ))}"
 
 
 def validate(model: ModelProto, policy: Policy, *, weights_bytes: int) -> None:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import errno
 import math
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from pydantic import ValidationError
 
+from hyperion.adapters.files.private_folder import private_folder
 from hyperion.adapters.files.state_folder import make_private
 from hyperion.adapters.files.tensor_file import load_tensors, save_tensors
 from hyperion.adapters.onnx.validator import DENIED
@@ -82,16 +82,14 @@ class ChildSandbox:
 
     @contextmanager
     def _private_folder(self, place: Path) -> Iterator[Path]:
+        stack = ExitStack()
         try:
             make_private(place)
-            _sweep(place)
-            folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=place))
+            folder = stack.enter_context(private_folder(place, _PREFIX))
         except OSError as error:
             raise _unstartable(f"cannot make a folder for a child process in {place}", error) from error
-        try:
+        with stack:
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +120,6 @@ def _unstartable(what: str, error: OSError) -> HostError:
         return HostError(f"{what}: {error.strerror}", hint=hint, code="host.no_space")
     hint = "check the permissions there and the limit of processes; TMPDIR names another folder"
     return HostError(f"{what}: {error.strerror}", hint=hint)
-
-
-def _sweep(root: Path) -> None:
-    """Remove what jobs left behind whose process was killed."""
-    for leftover in root.glob(f"{_PREFIX}*-*"):
-        pid = leftover.name.removeprefix(_PREFIX).partition("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _write_job(folder: Path, job: InferenceJob, limits: SandboxLimits) -> None:

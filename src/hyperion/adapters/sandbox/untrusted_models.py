@@ -9,7 +9,7 @@ from hyperion.adapters.onnx.parts import EXTERNAL
 from hyperion.adapters.onnx.refusal import Refusal
 from hyperion.adapters.onnx.validator import host_policy, validate
 from hyperion.domain.manifest import ARCHITECTURE
-from hyperion.errors import EngineError, MalformedPackageError, ModelSourceError
+from hyperion.errors import IncompatibleError, MalformedPackageError, ModelSourceError
 from hyperion.quantization.graph import all_graphs
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from hyperion.format.package import PackageReader
 
-OF_THE_ENGINE = frozenset({"model.operator", "model.operator_denied", "model.opset"})
-"""Refusals that are no fault of the file."""
+OF_THE_HOST = frozenset({"model.operator", "model.operator_denied", "model.opset"})
+"""Refusals that are no fault of the file: another engine, or another host, would take it."""
 SHARING = 4
 """How often the weights of a source may be said to lie in the same bytes: exporters let tied weights share them."""
 
@@ -28,12 +28,12 @@ def validate_package(model: ModelProto, package: PackageReader) -> None:
 
     Raises:
         MalformedPackageError: Its code begins with ``model.``.
-        EngineError: The same, where another engine or another host would take it.
+        IncompatibleError: The same, where another engine or another host would take it.
     """
     try:
         validate(model, host_policy(), weights_bytes=package.manifest.weights_bytes)
     except Refusal as refusal:
-        kind = EngineError if refusal.code in OF_THE_ENGINE else MalformedPackageError
+        kind = IncompatibleError if refusal.code in OF_THE_HOST else MalformedPackageError
         message = f"{package.source}: {ARCHITECTURE}: {refusal.fault}"
         raise kind(message, hint=refusal.hint, code=refusal.code, entry=ARCHITECTURE) from refusal
 
@@ -47,12 +47,12 @@ def validate_source(model: ModelProto, path: Path) -> None:
 
     Raises:
         ModelSourceError: Its code begins with ``model.``.
-        EngineError: The same, where another engine or another host would take it.
+        IncompatibleError: The same, where another engine or another host would take it.
     """
     try:
         validate(model, host_policy(), weights_bytes=SHARING * _size_of_parts(model, path.parent))
     except Refusal as refusal:
-        kind = EngineError if refusal.code in OF_THE_ENGINE else ModelSourceError
+        kind = IncompatibleError if refusal.code in OF_THE_HOST else ModelSourceError
         raise kind(f"{path}: {refusal.fault}", hint=refusal.hint, code=refusal.code) from refusal
 
 
