@@ -70,7 +70,7 @@ bench-quantization: $(READY) ## Measure accuracy, bytes, load, memory and latenc
 	$(BIN)/python -m benchmarks.quantization $(BENCH_ARGS)
 
 docs: $(READY) ## Generate docs/reference from the code
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generate
 
 lock: $(READY) ## Lock the newest allowed dependencies
 	$(BIN)/python -m pip install --quiet uv

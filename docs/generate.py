@@ -1,7 +1,7 @@
 """Write docs/reference from the code: command line, documents and their JSON Schemas, errors, metrics.
 
-python docs/generate.py           writes the pages
-python docs/generate.py --check   changes nothing; exit 1 where a page is not what the code says
+python -m docs.generate           writes the pages
+python -m docs.generate --check   changes nothing; exit 1 where a page is not what the code says
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
+from docs.schemas import schema_of
 from pydantic import BaseModel
 
 from hyperion import errors
@@ -189,7 +190,7 @@ def schema_name(page: DocumentPage) -> str:
 
 def schema_text(page: DocumentPage) -> str:
     """The JSON Schema of a document, for editors."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **page.model.model_json_schema(by_alias=True)}
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema_of(page.model)}
     return json.dumps(schema, indent=2) + "\n"
 
 
@@ -198,7 +199,7 @@ def documents_page() -> str:
     lines = [GENERATED + "# Documents", "", "Unknown keys and wrong types are refused, all at once, with their paths."]
     lines += ["`$schema` and `format_version` may be left out of files that you write.", ""]
     for page in DOCUMENTS:
-        schema = page.model.model_json_schema(by_alias=True)
+        schema = schema_of(page.model)
         lines += [f"## {page.title}", "", schema.get("description", ""), "", f"Written by: {page.written_by}"]
         lines += [f"Schema: [{schema_name(page)}](schemas/{schema_name(page)}).", ""]
         lines += ["| Key | Type | Default | Meaning |", "|---|---|---|---|"]

@@ -36,10 +36,7 @@ class Document(BaseModel):
     Strings are not kept for later documents: the table for them costs each process 400 KiB and more time than it saves.
     """
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, populate_by_name=True, use_attribute_docstrings=True,
-        cache_strings="none",
-    )  # fmt: skip
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True, cache_strings="none")
 
 
 class WrittenDocument(Document):
