@@ -17,7 +17,7 @@ from hyperion.domain.manifest import ARCHITECTURE, MANIFEST, Manifest
 from hyperion.format.manifest_json import manifest_bytes
 from tests.hostile.models_craft import HostileModel
 
-CODES = (0, 1, 3, 9)
+CODES = (0, 1, 3, 4, 9)
 """It is taken; or the answer is no, the file is bad, the engine or the host refuses."""
 LONGEST_S = 60.0
 """The child's 8 s of patience and of processor time, several times on a machine that does other things."""
