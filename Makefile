@@ -8,7 +8,7 @@ READY := $(VENV)/ready
 ATHERIS := .cache/fuzz/site
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test test-slow lint types imports format bench bench-format bench-quantization onnx-backend crash hostile hostile-models fuzz docs lock clean
+.PHONY: help setup demo test test-slow lint types imports format bench bench-format bench-quantization bench-serving onnx-backend crash faults soak hostile hostile-models fuzz docs lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/' | expand -t 22
@@ -36,6 +36,12 @@ hostile: $(READY) ## Every bad package in a fresh process, every truncation and 
 
 hostile-models: $(READY) ## Hostile models and mutations, packaged and verified: the caller survives all (15 minutes)
 	$(BIN)/python -m tests.hostile.models_run $(HOSTILE_ARGS)
+
+faults: $(READY) ## Swaps, rollbacks, kills, bad candidates and bad hosts under load: nothing lost (30 minutes)
+	$(BIN)/python -m tests.faults $(FAULTS_ARGS)
+
+soak: $(READY) ## SOAK_MINUTES (30) at 80 % of capacity with a swap every minute: nothing lost, memory flat
+	$(BIN)/python -m tests.faults.soak
 
 onnx-backend: $(READY) ## ONNX's own 2,000 backend cases: the answers through a package, bit for bit (2 minutes)
 	$(BIN)/python -m tests.onnx_backend
@@ -68,6 +74,9 @@ bench-format: $(READY) ## Measure the package format against cp, zip, tar, opens
 
 bench-quantization: $(READY) ## Measure accuracy, bytes, load, memory and latency of quantized public models
 	$(BIN)/python -m benchmarks.quantization $(BENCH_ARGS)
+
+bench-serving: $(READY) ## Measure serving, swaps and canaries against MLServer and Triton's front end (10 minutes)
+	$(BIN)/python -m benchmarks.serving $(BENCH_ARGS)
 
 docs: $(READY) ## Generate docs/reference from the code
 	$(BIN)/python -m docs.generate

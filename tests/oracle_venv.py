@@ -15,6 +15,8 @@ MODEL_SIGNING = ("model-signing==1.1.1", "pyOpenSSL")
 """The OpenSSF Model Signing library; it uses pyOpenSSL without asking for it."""
 CYCLONEDX = ("cyclonedx-python-lib[json-validation]==11.12.0",)
 """The official schemas and a strict validator."""
+TRITON_CLIENT = ("tritonclient[http]==2.73.0",)
+"""NVIDIA's client of the Open Inference Protocol, as its users have it."""
 
 
 def oracle(*requirements: str) -> Path:

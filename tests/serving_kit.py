@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from hyperion.adapters.service.control_client import SupervisorClient
-from hyperion.domain.command import Deploy, Deployed, Progress, Stats, Status, StatusReply, Stop, Stopped
+from hyperion.domain.command import Deploy, Deployed, Progress, Stats, Status, StatusReply, Stop, Stopped, Until
 from hyperion.domain.config import DeploymentConfig
 from hyperion.domain.deployment import Origin
 from hyperion.domain.event import Event
@@ -31,7 +31,7 @@ from hyperion.errors import HostError
 from tests.models import FEATURES, write_model_dir
 
 
-def eventually(condition: Callable[[], Any], timeout_s: float = 20.0, what: str = "the condition") -> Any:
+def eventually(condition: Callable[[], Any], timeout_s: float = 60.0, what: str = "the condition") -> Any:
     """Poll until ``condition()`` is truthy and return that."""
     deadline = time.monotonic() + timeout_s
     while not (found := condition()):
@@ -86,6 +86,7 @@ def deploy_command(
     *,
     origin: Origin = Origin.DEPLOY,
     expected_digest: str | None = None,
+    until: Until = Until.SHIFTED,
     **config: Any,
 ) -> Deploy:
     """A deploy of ``package``; by default on a free port."""
@@ -97,6 +98,7 @@ def deploy_command(
         origin=origin,
         reason=None if origin is Origin.DEPLOY else "a test",
         actor="tests",
+        until=until,
     )
 
 
@@ -156,13 +158,24 @@ def supervisor(state: Path) -> Iterator[Foreground]:
                 pids = [w.pid for d in running.status().deployments for w in d.workers]
             process.send_signal(signal.SIGTERM)
         try:
-            process.wait(20)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)
             raise
+        finally:
+            end_orphans(state)
+
+
+def end_orphans(state: Path) -> None:
+    """Kill the workers that a killed supervisor left serving."""
+    from hyperion.adapters.service.worker_processes import ExecutedWorkers
+
+    for orphan in ExecutedWorkers(state).orphans():
+        orphan.kill()
+        orphan.reap()
 
 
 def infer_body(rows: int = 1, seed: int = 3, **extra: Any) -> bytes:
@@ -175,7 +188,7 @@ def call(url: str, body: bytes | None = None, headers: dict[str, str] | None = N
     """One request on a connection of its own: status, parsed body, headers."""
     request = urllib.request.Request(url, data=body, headers=headers or {})  # noqa: S310  (our own server)
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
             raw, status, found = answer.read(), answer.status, answer.headers
     except urllib.error.HTTPError as error:
         with error:
@@ -187,6 +200,20 @@ def call(url: str, body: bytes | None = None, headers: dict[str, str] | None = N
 def address_of(url: str) -> tuple[str, int]:
     host, port = url.removeprefix("http://").split(":")
     return host, int(port)
+
+
+def dial(url: str) -> socket.socket:
+    """A fresh connection to ``http://HOST:PORT`` or ``unix:PATH``."""
+    if not url.startswith("unix:"):
+        return socket.create_connection(address_of(url), 20)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(20)
+    try:
+        connection.connect(url.removeprefix("unix:"))
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 def read_answer(stream: Any) -> tuple[int, dict[str, str], bytes]:
@@ -247,7 +274,7 @@ class Load:
     def _keep_alive(self) -> None:
         while not self._stop.is_set():
             try:
-                with socket.create_connection(address_of(self.url), 20) as connection, connection.makefile("rb") as s:
+                with dial(self.url) as connection, connection.makefile("rb") as s:
                     while self._exchange(s, connection, self._keep) and not self._stop.is_set():
                         self._stop.wait(0.005)
             except (OSError, ValueError, IndexError) as error:
@@ -256,7 +283,7 @@ class Load:
     def _one_shot(self) -> None:
         while not self._stop.is_set():
             try:
-                with socket.create_connection(address_of(self.url), 20) as connection, connection.makefile("rb") as s:
+                with dial(self.url) as connection, connection.makefile("rb") as s:
                     self._exchange(s, connection, self._once)
                     self._stop.wait(0.005)
             except (OSError, ValueError, IndexError) as error:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from hyperion.domain.confinement import Confinement
-    from hyperion.ports import Clock, Engine, Host, HostImages, PackageStore, Processors, ProofRecord
+    from hyperion.domain.confinement import Confinement, Protection
+    from hyperion.domain.service_unit import Scope
+    from hyperion.ports import Clock, Engine, Host, HostImages, KeyRings, PackageStore, Processors, ProofRecord
     from hyperion.serving.supervisor import SupervisorParts
+    from hyperion.usecases.service import UnitCheck
 
 
 def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
@@ -31,6 +33,12 @@ def trust_policy(environ: Mapping[str, str] = os.environ) -> Path | None:
     """The trust policy that this host was given by ``$HYPERION_TRUST_POLICY``, or None."""
     given = environ.get("HYPERION_TRUST_POLICY")
     return Path(given).expanduser().absolute() if given else None
+
+
+def inference_access(environ: Mapping[str, str] = os.environ) -> tuple[str | None, Path | None]:
+    """What our own requests to deployments show and trust: ``$HYPERION_API_KEY`` and ``$HYPERION_CA_FILE``."""
+    authority = environ.get("HYPERION_CA_FILE")
+    return environ.get("HYPERION_API_KEY") or None, Path(authority).absolute() if authority else None
 
 
 def image_limit_bytes(environ: Mapping[str, str] = os.environ) -> int:
@@ -102,7 +110,7 @@ def open_host(state: Path | None = None) -> Host:
         log=JsonLinesLog(root / "logs"),
         control=SupervisorClient(root),
         facts=LocalHostFacts(root),
-        inference=HttpInferenceClient(),
+        inference=HttpInferenceClient(*inference_access()),
         datasets=LocalDatasets(),
         processors=LocalProcessors(),
         state_dir=root,
@@ -129,7 +137,9 @@ def open_supervisor_parts(state: Path | None = None) -> SupervisorParts:
     from hyperion.adapters.host.host_facts import LocalHostFacts
     from hyperion.adapters.host.system_clock import SystemClock
     from hyperion.adapters.service.control_client import control_path, open_control_folder
+    from hyperion.adapters.service.service_manager import SystemdManager
     from hyperion.adapters.service.worker_processes import ExecutedWorkers
+    from hyperion.adapters.store.key_ring_file import LocalKeyRings
     from hyperion.adapters.store.ledger import SqliteLedger
     from hyperion.adapters.store.local_store import LocalPackageStore
     from hyperion.serving.supervisor import SupervisorParts
@@ -145,11 +155,35 @@ def open_supervisor_parts(state: Path | None = None) -> SupervisorParts:
         launcher=ExecutedWorkers(root),
         facts=LocalHostFacts(root),
         clock=clock,
+        manager=SystemdManager(),
         control_path=socket,
         metrics_dir=root / "metrics",
         reports=LocalReportStore(root, AtomicFiles()),
+        keys=LocalKeyRings(root, AtomicFiles()),
         version=__version__,
     )
+
+
+def open_unit_check() -> Callable[[Sequence[Path], Scope], UnitCheck]:
+    """What checks systemd's units."""
+    from hyperion.adapters.service.unit_check import verify_units
+    from hyperion.domain.service_unit import Scope
+    from hyperion.usecases.service import UnitCheck
+
+    def check(paths: Sequence[Path], scope: Scope) -> UnitCheck:
+        passed, messages = verify_units(paths, user=scope is Scope.USER)
+        return UnitCheck(passed=passed, messages=messages)
+
+    return check
+
+
+def open_key_rings(state: Path | None = None) -> KeyRings:
+    """The API keys of this host."""
+    from hyperion.adapters.files.atomic_file import AtomicFiles
+    from hyperion.adapters.files.state_folder import require_own
+    from hyperion.adapters.store.key_ring_file import LocalKeyRings
+
+    return LocalKeyRings(require_own(state_dir() if state is None else state), AtomicFiles())
 
 
 class WorkerParts(NamedTuple):
@@ -163,6 +197,8 @@ class WorkerParts(NamedTuple):
     processors: Processors
     confine: Callable[[Path], Confinement]
     """Confines this process for good; takes the folder of its counters, the one that it may write."""
+    wall_in: Callable[[int | None], Protection]
+    """Limits the address space of this process, which is warm; takes the limit in MiB, None for the default."""
 
 
 class WorkerFolders(NamedTuple):
@@ -196,7 +232,9 @@ def open_worker_parts(state: Path | None = None) -> WorkerParts:
     from hyperion.adapters.files.atomic_file import AtomicFiles
     from hyperion.adapters.host.system_clock import SystemClock
     from hyperion.adapters.processing.route import LocalProcessors
+    from hyperion.adapters.sandbox.address_space import wall_in
     from hyperion.adapters.sandbox.confinement import confine
+    from hyperion.adapters.sandbox.unprivileged_user import give_folder, worker_user
     from hyperion.adapters.store.local_store import LocalPackageStore
     from hyperion.adapters.store.proof_record import SqliteProofRecord
 
@@ -205,7 +243,9 @@ def open_worker_parts(state: Path | None = None) -> WorkerParts:
     images, store = LocalHostImages(root, engine, proofs, clock), LocalPackageStore(root, AtomicFiles())
 
     def confine_worker(metrics_dir: Path) -> Confinement:
-        folders = worker_folders(metrics_dir, root)
-        return confine(folders.read, folders.write)
+        folders, user = worker_folders(metrics_dir, root), worker_user()
+        if user is not None:
+            give_folder(metrics_dir, user)
+        return confine(folders.read, folders.write, leave_root=True, user=user)
 
-    return WorkerParts(engine, images, store, proofs, clock, LocalProcessors(), confine_worker)
+    return WorkerParts(engine, images, store, proofs, clock, LocalProcessors(), confine_worker, wall_in)

@@ -311,6 +311,30 @@ class TestStaging:
         assert names(tmp_path) == ["out"]
 
 
+class TestDiscard:
+    def test_a_folder_goes_with_all_that_is_in_it_and_nothing_else(self, files: Files, tmp_path: Path) -> None:
+        for name in ("gone", "stays"):
+            (tmp_path / name).mkdir()
+            fill(tmp_path / name)
+            (tmp_path / name / "sub" / "file").chmod(0o444)
+
+        files.discard(tmp_path / "gone", swept_by=tmp_path / "stays")
+
+        assert names(tmp_path) == ["stays"]
+        assert (tmp_path / "stays" / "sub" / "file").read_bytes() == b"data"
+
+    def test_what_is_no_folder_is_not_touched(self, files: Files, tmp_path: Path) -> None:
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "link").symlink_to(tmp_path / "folder")
+        (tmp_path / "file").write_bytes(b"mine")
+
+        for name in ("link", "file", "absent"):
+            with pytest.raises(HostError):
+                files.discard(tmp_path / name, swept_by=tmp_path / "other")
+
+        assert names(tmp_path) == ["file", "folder", "link"]
+
+
 def test_a_really_full_disk_leaves_the_old_file_and_no_temporary(tmp_path: Path) -> None:
     with small_disk(tmp_path / "small") as small:
         (small / "x").write_bytes(b"old")

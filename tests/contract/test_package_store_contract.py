@@ -88,6 +88,44 @@ def test_every_form_is_exported_to_the_very_bytes_of_the_file(
     assert (tmp_path / "exported.hyperion").read_bytes() == package_bytes()
 
 
+def test_a_package_is_exported_as_a_directory_of_read_only_files(store: PackageStore, tmp_path: Path) -> None:
+    digest = store.admit(in_memory(package_bytes()))
+    (tmp_path / "tree").mkdir()
+
+    assert store.export_tree(digest, tmp_path / "tree", {}) == 0
+
+    with LocalPackages().open(tmp_path / "tree") as package:
+        assert package.digest == digest
+        assert {name: package.read(name) for name in package.names()} == entries()
+    files = [path for path in (tmp_path / "tree").rglob("*") if path.is_file()]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o444}
+    assert {path.stat().st_nlink for path in files} == {1}
+
+
+@pytest.mark.parametrize("fit", ["", "writable", "another size", "link", "absent"])
+def test_a_file_of_the_same_digest_is_shared_where_it_cannot_be_changed(
+    store: PackageStore, tmp_path: Path, fit: str
+) -> None:
+    digest = store.admit(in_memory(package_bytes()))
+    data, lent = entries()["weights/layer0.weights"], tmp_path / "lent"
+    lent.write_bytes(data + b"x" if fit == "another size" else data)
+    lent.chmod(0o644 if fit == "writable" else 0o444)
+    if fit == "link":
+        (tmp_path / "link").symlink_to(lent)
+        lent = tmp_path / "link"
+    elif fit == "absent":
+        lent.unlink()
+    (tmp_path / "tree").mkdir()
+    with store.open(digest) as package:
+        shared = {package.manifest.entries["weights/layer0.weights"].digest: lent}
+
+    linked = store.export_tree(digest, tmp_path / "tree", shared)
+
+    written = tmp_path / "tree" / "weights" / "layer0.weights"
+    assert written.read_bytes() == data
+    assert (linked, written.stat().st_nlink) == ((len(data), 2) if fit == "" else (0, 1))
+
+
 def test_admitting_again_reads_nothing(store: PackageStore) -> None:
     seen: list[int] = []
     store.admit(in_memory(package_bytes()), seen.append)

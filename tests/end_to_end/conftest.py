@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.end_to_end.shell import Shell, free_port
+from tests.end_to_end.shell import Shell
 from tests.models import write_dataset, write_model_dir
+from tests.ports import free_port
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     shell = Shell(tmp_path_factory.mktemp("workspace"))
     write_model_dir(shell.folder / "model_dir")
     write_dataset(shell.folder / "test_data")
-    shell.ok("package", "model", "--input", "model_dir", "--output", "model.hyperion")
+    shell.made("package", "model", "--input", "model_dir", "--output", "model.hyperion")
     return shell
 
 

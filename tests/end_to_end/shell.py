@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pty
-import socket
 import subprocess
 import sys
 import time
@@ -87,6 +86,16 @@ class Shell:
             code = run([*map(str, words)])
         return subprocess.CompletedProcess([*HYPERION, *map(str, words)], code, out.getvalue(), err.getvalue())
 
+    def made(self, *words: str | Path) -> str:
+        """Run, in this process, a command that must succeed: for what a test needs and does not judge."""
+        done = self.within(*words)
+        assert done.returncode == 0, told(done)
+        return done.stdout
+
+    def status(self) -> Any:
+        """What ``status`` says with ``--json``, asked in this process: for looking again and again."""
+        return json.loads(self.made("status", "--json"))
+
 
 def told(done: subprocess.CompletedProcess[str]) -> str:
     """A finished command as a person would see it."""
@@ -101,13 +110,7 @@ def refused(done: subprocess.CompletedProcess[str], code: int) -> str:
     return done.stderr
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def eventually(condition: Callable[[], bool], timeout_s: float = 20) -> None:
+def eventually(condition: Callable[[], bool], timeout_s: float = 60) -> None:
     """Wait until ``condition`` holds."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -119,7 +122,7 @@ def ask(url: str, body: object = None) -> Any:
     """GET, or POST ``body`` as JSON; returns the parsed answer."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})  # noqa: S310
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
         return json.loads(answer.read() or "null")
 
 

@@ -77,7 +77,7 @@ def test_a_signal_ends_packaging_while_the_engine_runs(
         assert process.poll() is None, said
 
     process.send_signal(number)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
 
     assert process.returncode == (130 if number == signal.SIGINT else 143), err
     assert "Traceback" not in err

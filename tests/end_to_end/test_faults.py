@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import shutil
@@ -13,8 +12,9 @@ from pathlib import Path
 import onnx
 import pytest
 from tests.end_to_end.conftest import Live, write_config
-from tests.end_to_end.shell import HYPERION, Shell, ask, eventually, free_port, refused
+from tests.end_to_end.shell import HYPERION, Shell, ask, eventually, refused
 from tests.models import mlp, write_model_dir
+from tests.ports import free_port
 
 
 def still_serving(live: Live) -> bool:
@@ -25,7 +25,7 @@ def test_a_candidate_that_answers_nan_is_denied(live: Live, tmp_path: Path) -> N
     source = write_model_dir(tmp_path / "nan", version="9.0.0")
     onnx.save(mlp(nan=True), source / "model.onnx")  # its golden requests stay those of the sound model
     package = tmp_path / "nan.hyperion"
-    live.shell("package", "model", "--input", source, "--output", package, "--quantize", "none")
+    live.shell.made("package", "model", "--input", source, "--output", package, "--quantize", "none")
 
     done = live.shell("deploy", "model", "--input", package, "--config", "deployment.json")
 
@@ -48,7 +48,7 @@ def test_of_two_deploys_at_once_one_wins_and_the_other_says_so(live: Live, tmp_p
     config = write_config(tmp_path / "twice.json", name="twice", port=free_port())
     for seed in (11, 12):
         source = write_model_dir(tmp_path / f"source{seed}", seed=seed, name="twin")
-        live.shell.ok("package", "model", "--input", source, "--output", tmp_path / f"{seed}.hyperion")
+        live.shell.made("package", "model", "--input", source, "--output", tmp_path / f"{seed}.hyperion")
 
     both = [
         live.shell.start("deploy", "model", "--input", tmp_path / f"{seed}.hyperion", "--config", config)
@@ -59,7 +59,7 @@ def test_of_two_deploys_at_once_one_wins_and_the_other_says_so(live: Live, tmp_p
     assert {code for _, code in ends} <= {0, 1, 6}, ends  # 1: the port was taken since, by the one that won
     assert 0 in {code for _, code in ends}
     assert "Traceback" not in str(ends)
-    status = live.shell.json("status")["deployments"]
+    status = live.shell.status()["deployments"]
     assert next(item for item in status if item["deployment"]["name"] == "twice")["serving"] is True
     live.shell.ok("stop", "twice")
 
@@ -73,7 +73,7 @@ def test_a_signal_while_packaging_leaves_nothing(workspace: Shell, tmp_path: Pat
     process.stderr.readline()  # the first stage has begun
 
     process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
 
     if process.returncode == 0:
         pytest.skip("it was done before it could be interrupted")
@@ -106,13 +106,13 @@ def test_a_state_folder_of_another_user_is_refused_with_the_way_out(workspace: S
 
 
 def test_a_worker_that_is_killed_is_replaced(live: Live) -> None:
-    before = live.shell.json("status")["deployments"]
+    before = live.shell.status()["deployments"]
     workers = next(item for item in before if item["deployment"]["name"] == "current_model")["workers"]
 
     os.kill(workers[0]["pid"], signal.SIGKILL)
 
     def replaced() -> bool:
-        items = live.shell.json("status")["deployments"]
+        items = live.shell.status()["deployments"]
         now = next(item for item in items if item["deployment"]["name"] == "current_model")
         return now["serving"] is True and [w["pid"] for w in now["workers"]] not in ([], [workers[0]["pid"]])
 
@@ -128,13 +128,13 @@ def test_the_supervisors_end_leaves_the_deployment_desired_and_serve_brings_it_b
     write_config(tmp_path / "deployment.json", name="again", port=port)
     try:
         shell.ok("deploy", "model", "--input", "model.hyperion", "--config", "deployment.json")
-        os.kill(shell.json("status")["supervisor"]["pid"], signal.SIGTERM)
-        eventually(lambda: shell.json("status")["supervisor"] is None)
+        os.kill(shell.status()["supervisor"]["pid"], signal.SIGTERM)
+        eventually(lambda: shell.status()["supervisor"] is None)
         assert "no supervisor runs" in shell.ok("status")
 
         shell.ok("serve")
 
-        eventually(lambda: json.loads(shell.ok("status", "--json"))["deployments"][0]["serving"] is True)
+        eventually(lambda: shell.status()["deployments"][0]["serving"] is True)
         assert ask(f"http://127.0.0.1:{port}/v2/models/again")["versions"] == ["1.0.0"]
     finally:
         shell("stop", "--all")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.end_to_end.conftest import write_config
-from tests.end_to_end.shell import Shell, ask, free_port, refused
+from tests.end_to_end.shell import Shell, ask, refused
 from tests.models import mlp, write_model_dir
+from tests.ports import free_port
 from tests.small_disk import small_disk
 
 
@@ -18,7 +19,7 @@ def large(folder: Path) -> Path:
 def test_packaging_and_extracting_onto_a_full_disk_leave_nothing(workspace: Shell, tmp_path: Path) -> None:
     package = tmp_path / "large.hyperion"
     words = ("package", "model", "--quantize", "none", "--input", large(tmp_path / "source"), "--output")
-    workspace.ok(*words, package)
+    workspace.made(*words, package)
 
     with small_disk(tmp_path / "small") as small:
         packaging = refused(workspace(*words, small / "f.hyperion"), 9)
@@ -33,7 +34,7 @@ def test_packaging_and_extracting_onto_a_full_disk_leave_nothing(workspace: Shel
 
 def test_a_disk_without_a_free_byte_keeps_the_old_package(workspace: Shell, tmp_path: Path) -> None:
     with small_disk(tmp_path / "small") as small:
-        workspace.ok("package", "model", "--input", "model_dir", "--output", small / "f.hyperion")
+        workspace.made("package", "model", "--input", "model_dir", "--output", small / "f.hyperion")
         old = (small / "f.hyperion").read_bytes()
         with (small / "rest").open("wb") as rest:
             try:
@@ -55,7 +56,7 @@ def test_a_full_state_folder_denies_a_deploy_and_the_old_revision_serves(workspa
     config = write_config(tmp_path / "deployment.json", name="tight", port=port)
     for name, source in (("small", workspace.folder / "model_dir"), ("large", large(tmp_path / "source"))):
         words = ("--input", source, "--output", tmp_path / f"{name}.hyperion", "--quantize", "none")
-        shell.ok("package", "model", *words)
+        shell.made("package", "model", *words)
 
     with small_disk(tmp_path / "home"):
         try:

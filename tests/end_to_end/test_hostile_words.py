@@ -10,8 +10,9 @@ from pathlib import Path
 import onnx
 import pytest
 from tests.end_to_end.conftest import write_config
-from tests.end_to_end.shell import Shell, free_port, refused
+from tests.end_to_end.shell import Shell, refused
 from tests.models import mlp, write_model_dir
+from tests.ports import free_port
 
 EVIL = '\x1b]0;owned\x07\x1b[2J[bold red]red[/] <script>alert(1)</script> | **b** `c`\n# heading "}\u202e'
 
@@ -26,18 +27,18 @@ def test_a_reason_is_kept_as_it_is_and_shown_harmlessly_everywhere(tmp_path: Pat
     port = free_port()
     config = write_config(tmp_path / "deployment.json", name="shop", port=port, notes=EVIL, owner=EVIL)
     source = write_model_dir(tmp_path / "source", name=EVIL)
-    shell.ok("package", "model", "--input", source, "--output", "m.hyperion", "--author", EVIL)
+    shell.made("package", "model", "--input", source, "--output", "m.hyperion", "--author", EVIL)
     backup = tmp_path / "backup" / "shop"
     try:
         deployed = shell.ok("deploy", "model", "--input", "m.hyperion", "--config", config)
-        shell.ok("backup", "model", "--name", "shop", "--output", tmp_path / "backup")
+        shell.made("backup", "model", "--name", "shop", "--output", tmp_path / "backup")
         back = shell.ok("rollback", "model", "--backup", backup, "--reason", EVIL)
         record = shell.ok("log", "rollback", "--backup", backup, "--reason", EVIL)
-        data = shell.json("log", "rollback", "--backup", backup, "--reason", EVIL)
-        raw = shell.ok("history", "shop", "--json")
+        data = json.loads(shell.made("log", "rollback", "--backup", backup, "--reason", EVIL, "--json"))
+        raw = shell.made("history", "shop", "--json")
         pages = [deployed, back, record, raw, shell.ok("history", "shop"), shell.ok("status"), shell.ok("logs", "shop")]
         code, drawn = shell.terminal("history", "shop", NO_COLOR="1")
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
             metrics = answer.read().decode()
     finally:
         shell("stop", "--all")
@@ -83,7 +84,7 @@ def test_a_model_that_claims_hostile_names_inside_is_shown_harmlessly(
     assert "Traceback" not in done.stderr
     assert done.returncode == code, done.stderr
     if code == 0:
-        is_inert(workspace.ok("inspect", tmp_path / "m.hyperion"))
+        is_inert(workspace.made("inspect", tmp_path / "m.hyperion"))
 
 
 def test_a_path_with_escape_sequences_is_shown_harmlessly(workspace: Shell, tmp_path: Path) -> None:

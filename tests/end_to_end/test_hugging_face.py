@@ -19,8 +19,8 @@ from tests.downloads import (
     minilm_folder,  # noqa: F401 - a fixture
     wheel,
 )
-from tests.end_to_end.shell import free_port
 from tests.installed_extra import ROOT, Installation, installed_with
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

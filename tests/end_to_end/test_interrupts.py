@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from tests.end_to_end.conftest import Live, write_config
-from tests.end_to_end.shell import Shell, ask, eventually, free_port
+from tests.end_to_end.shell import Shell, ask, eventually
 from tests.models import write_model_dir
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def swapping(workspace: Shell, tmp_path_factory: pytest.TempPathFactory) -> Iter
     write_config(shell.folder / "deployment.json", name="swapped", port=port)
     for seed, name in enumerate("ab"):
         write_model_dir(shell.folder / name, seed=seed, version=f"1.{seed}.0")
-        shell.ok("package", "model", "--input", name, "--output", f"{name}.hyperion", "--quantize", "none")
+        shell.made("package", "model", "--input", name, "--output", f"{name}.hyperion", "--quantize", "none")
     try:
         shell.ok("deploy", "model", "--input", "a.hyperion", "--config", "deployment.json")
         yield Live(shell, f"http://127.0.0.1:{port}")
@@ -45,7 +46,7 @@ def idle_client(live: Live) -> Iterator[None]:
 
 
 def settled(live: Live) -> bool:
-    found = live.shell.json("status")["deployments"][0]
+    found = live.shell.status()["deployments"][0]
     revisions = {worker["revision"] for worker in found["workers"]}
     desired, active = (found["deployment"][key] for key in ("desired_revision", "active_revision"))
     return bool(found["serving"] and not found["updating"] and desired == active and revisions == {active})
@@ -72,7 +73,7 @@ def test_ctrl_c_while_deploying_ends_with_130_and_a_defined_outcome(swapping: Li
         process = swapping.shell.start("deploy", "model", "--input", f"{other}.hyperion", "--config", "deployment.json")
         said = read_until(process, moment)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=60)
 
     assert process.returncode == 130, out + said + err
     assert "Traceback" not in err
@@ -87,15 +88,15 @@ def test_ctrl_c_while_deploying_ends_with_130_and_a_defined_outcome(swapping: Li
 
 
 def test_ctrl_c_while_rolling_back_lets_the_supervisor_finish(swapping: Live, tmp_path: Path) -> None:
-    swapping.shell.ok("backup", "model", "--name", "swapped", "--output", tmp_path)
+    swapping.shell.made("backup", "model", "--name", "swapped", "--output", tmp_path)
 
     with idle_client(swapping):
         process = swapping.shell.start("rollback", "model", "--backup", tmp_path / "swapped", "--reason", "a test")
         read_until(process, "spawn:")
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=60)
 
     assert process.returncode == 130
     assert "goes on without this command" in err
     eventually(lambda: settled(swapping))
-    assert swapping.shell.json("status")["deployments"][0]["active"]["origin"] == "rollback"
+    assert swapping.shell.status()["deployments"][0]["active"]["origin"] == "rollback"

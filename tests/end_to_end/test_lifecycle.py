@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from tests.end_to_end.conftest import write_config
-from tests.end_to_end.shell import Shell, answers, ask, eventually, free_port
+from tests.end_to_end.shell import Shell, answers, ask, eventually
 from tests.models import write_model_dir
+from tests.ports import free_port
 
 REASON = "p95 [bold]doubled[/] \x1b[2J<b>"
 
@@ -53,9 +54,14 @@ def test_a_model_goes_the_whole_way_and_back(tmp_path: Path) -> None:
             "replaced", "replaced", "active",
         ]  # fmt: skip
 
+        forth = shell.json("rollback", "model", "--to", "1.1.0", "--name", "digits", "--reason", "It was the network")
+        assert (forth["promoted"], forth["revision"]["number"]) == (True, 4)
+        assert version_at(url) == ["1.1.0"]
+        assert "ok: 2 passed" in shell.ok("log", "verify", "--against", "backup/current_model")
+
         assert shell.json("stop", "digits")["names"] == ["digits"]
         eventually(lambda: not answers(url))
-        eventually(lambda: shell.json("status")["supervisor"] is None)
+        eventually(lambda: shell.status()["supervisor"] is None)
         assert "stopped" in shell.ok("status")
     finally:
         shell("stop", "--all")

@@ -38,7 +38,7 @@ def test_package_model_takes_metadata_from_its_options(workspace: Shell, tmp_pat
 
     workspace.json("package", "model", "--input", "model_dir", "--output", tmp_path / "new.hyperion", *words)
 
-    workspace.ok("extract", "model", "--input", tmp_path / "new.hyperion", "--output", tmp_path / "tree")
+    workspace.made("extract", "model", "--input", tmp_path / "new.hyperion", "--output", tmp_path / "tree")
     manifest = json.loads((tmp_path / "tree" / "manifest.json").read_text())
     assert manifest["name"] == "renamed"
     assert manifest["version"] == "2.0.0-rc.1"
@@ -64,7 +64,7 @@ def test_extract_model_gives_a_tree_that_is_a_package_and_packs_to_the_same_byte
     workspace.ok("extract", "model", "--input", "model.hyperion", "--output", tmp_path / "tree")
 
     assert {path.name for path in (tmp_path / "tree").iterdir()} == FILES
-    workspace.ok("verify", "integrity", tmp_path / "tree")
+    workspace.made("verify", "integrity", tmp_path / "tree")
     workspace.ok("package", "model", "--input", tmp_path / "tree", "--output", tmp_path / "repacked.hyperion")
     assert (tmp_path / "repacked.hyperion").read_bytes() == (workspace.folder / "model.hyperion").read_bytes()
 
@@ -74,7 +74,7 @@ def test_inspect_shows_what_is_in_a_package(workspace: Shell) -> None:
 
     assert "test-mlp" in page
     assert "float32[batch, 32]" in page
-    assert workspace.json("inspect", "model.hyperion")
+    assert json.loads(workspace.made("inspect", "model.hyperion", "--json"))
 
 
 def test_verify_model_passes_a_good_package(workspace: Shell) -> None:
@@ -86,7 +86,7 @@ def test_verify_model_passes_a_good_package(workspace: Shell) -> None:
 
 def test_verify_model_without_golden_requests_runs_a_generated_input(workspace: Shell, tmp_path: Path) -> None:
     source = write_model_dir(tmp_path / "source", golden=False)
-    workspace.ok("package", "model", "--input", source, "--output", tmp_path / "f.hyperion")
+    workspace.made("package", "model", "--input", source, "--output", tmp_path / "f.hyperion")
 
     page = workspace.ok("verify", "model", "--input", tmp_path / "f.hyperion")
 
@@ -99,7 +99,7 @@ def test_verify_integrity_says_what_is_wrong_and_where_and_ends_with_1(workspace
     package.write_bytes(raw)
 
     done = workspace("verify", "integrity", package)
-    report = workspace.json("verify", "integrity", package, code=1)
+    report = json.loads(workspace.within("verify", "integrity", package, "--json").stdout)
 
     refused(done, 1)
     assert "NOT OK" in done.stdout
@@ -117,14 +117,14 @@ def test_version_update_raises_the_version_in_place(workspace: Shell, package: P
 
     assert version in page
     assert "\x1b" not in page
-    assert version in workspace.ok("version", "check", package)
-    assert workspace("verify", "integrity", package).returncode == 0
+    assert version in workspace.made("version", "check", package)
+    assert workspace.made("verify", "integrity", package)
 
 
 def test_version_update_takes_one_step_only(workspace: Shell, package: Path) -> None:
     before = package.read_bytes()
 
-    done = workspace("version", "update", package, "--major", "--minor")
+    done = workspace.within("version", "update", package, "--major", "--minor")
 
     assert done.returncode == 2
     assert "found --major and --minor" in done.stderr
@@ -132,13 +132,13 @@ def test_version_update_takes_one_step_only(workspace: Shell, package: Path) -> 
 
 
 def test_version_compare_shows_order_and_changes(workspace: Shell, package: Path) -> None:
-    workspace.ok("version", "update", package, "--minor")
+    workspace.made("version", "update", package, "--minor")
 
     page = workspace.ok("version", "compare", "model.hyperion", package)
 
     assert "1.0.0" in page
     assert "1.1.0" in page
-    assert workspace.json("version", "compare", "model.hyperion", package)
+    assert json.loads(workspace.made("version", "compare", "model.hyperion", package, "--json"))
 
 
 def test_verify_performance_measures_speed_and_accuracy(workspace: Shell) -> None:
@@ -167,14 +167,14 @@ def test_verify_memory_answers_by_the_budget(workspace: Shell, tmp_path: Path) -
 
 def test_verify_compatibility_takes_a_name_or_a_probed_profile(workspace: Shell, tmp_path: Path) -> None:
     profile = tmp_path / "target_platform"
-    profile.write_text(workspace.ok("platform", "probe", "--json"))
+    profile.write_text(workspace.made("platform", "probe", "--json"))
 
     assert workspace.json("verify", "compatibility", "model.hyperion", "--platform", "linux/amd64")["ok"] is True
     assert workspace.json("verify", "compatibility", "model.hyperion", "--platform", profile)["ok"] is True
 
 
 def test_verify_compatibility_says_no_to_a_target_without_the_operators(workspace: Shell, tmp_path: Path) -> None:
-    profile = json.loads(workspace.ok("platform", "probe", "--json"))
+    profile = json.loads(workspace.made("platform", "probe", "--json"))
     profile["operators"] = ["ai.onnx::Relu"]
     target = tmp_path / "target_platform"
     target.write_text(json.dumps(profile))
@@ -190,7 +190,7 @@ def test_verify_compatibility_says_no_to_a_target_without_the_operators(workspac
 def test_a_folder_without_a_model_is_refused_by_what_was_looked_for(workspace: Shell, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
 
-    done = workspace("package", "model", "--input", tmp_path / "empty", "--output", tmp_path / "f.hyperion")
+    done = workspace.within("package", "model", "--input", tmp_path / "empty", "--output", tmp_path / "f.hyperion")
 
     assert "model.onnx" in refused(done, 3)
     assert not (tmp_path / "f.hyperion").exists()
@@ -202,7 +202,7 @@ def test_a_git_lfs_pointer_is_called_by_its_name(workspace: Shell, tmp_path: Pat
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 12345\n"
     (source / "model.onnx").write_text(pointer)
 
-    done = workspace("package", "model", "--input", source, "--output", tmp_path / "f.hyperion")
+    done = workspace.within("package", "model", "--input", source, "--output", tmp_path / "f.hyperion")
 
     assert "LFS" in refused(done, 3)
 
@@ -211,7 +211,7 @@ def test_wrong_keys_of_hyperion_json_are_all_named(workspace: Shell, tmp_path: P
     source = write_model_dir(tmp_path / "source")
     (source / "hyperion.json").write_text('{"nmae": "x", "tags": "y", "version": 1}')
 
-    said = refused(workspace("package", "model", "--input", source, "--output", tmp_path / "f.hyperion"), 2)
+    said = refused(workspace.within("package", "model", "--input", source, "--output", tmp_path / "f.hyperion"), 2)
 
     for key in ("nmae", "tags", "version"):
         assert key in said
@@ -220,7 +220,7 @@ def test_wrong_keys_of_hyperion_json_are_all_named(workspace: Shell, tmp_path: P
 def test_a_version_that_is_not_semver_is_refused(workspace: Shell, tmp_path: Path) -> None:
     output = tmp_path / "f.hyperion"
 
-    done = workspace("package", "model", "--input", "model_dir", "--output", output, "--version", "v1")
+    done = workspace.within("package", "model", "--input", "model_dir", "--output", output, "--version", "v1")
 
     assert "v1" in refused(done, 2)
     assert not output.exists()
@@ -230,8 +230,8 @@ def test_a_foreign_file_at_the_output_is_not_touched(workspace: Shell, tmp_path:
     foreign = tmp_path / "notes.txt"
     foreign.write_text("mine")
 
-    refused(workspace("package", "model", "--input", "model_dir", "--output", foreign), 6)
-    refused(workspace("extract", "model", "--input", "model.hyperion", "--output", foreign), 6)
+    refused(workspace.within("package", "model", "--input", "model_dir", "--output", foreign), 6)
+    refused(workspace.within("extract", "model", "--input", "model.hyperion", "--output", foreign), 6)
 
     assert foreign.read_text() == "mine"
 
@@ -241,7 +241,7 @@ def test_extracting_a_broken_package_leaves_nothing(workspace: Shell, package: P
     raw[len(raw) // 2] ^= 1
     package.write_bytes(raw)
 
-    refused(workspace("extract", "model", "--input", package, "--output", tmp_path / "tree"), 3)
+    refused(workspace.within("extract", "model", "--input", package, "--output", tmp_path / "tree"), 3)
 
     assert not (tmp_path / "tree").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["copy.hyperion"]
@@ -286,8 +286,10 @@ def test_all_wrong_keys_of_memory_config_are_named_with_their_paths(workspace: S
     config = tmp_path / "memory_config.json"
     config.write_text('{"budget_mb": "many", "run": 3, "threads": 0}')
 
-    error = workspace.json("verify", "memory", "model.hyperion", "--config", config, code=2)["error"]
+    done = workspace.within("verify", "memory", "model.hyperion", "--config", config, "--json")
 
+    error = json.loads(done.stdout)["error"]
+    refused(done, 2)
     assert {problem["path"] for problem in error["problems"]} == {"budget_mb", "run", "threads"}
 
 
@@ -297,7 +299,7 @@ def test_hostile_metadata_is_shown_not_obeyed(workspace: Shell, tmp_path: Path) 
     words = ("--author", hostile, "--description", hostile, "--license", "MIT")
     done = workspace("package", "model", "--input", "model_dir", "--output", output, *words)
 
-    pages = done.stdout + done.stderr + workspace.ok("inspect", output) + workspace.ok("version", "check", output)
+    pages = done.stdout + done.stderr + workspace.made("inspect", output) + workspace.made("version", "check", output)
 
     assert done.returncode == 0, told(done)
     assert "\x1b" not in pages
@@ -310,7 +312,7 @@ def test_a_model_with_nan_weights_is_told_from_a_broken_one(workspace: Shell, tm
     output = tmp_path / "nan.hyperion"
 
     said = workspace.ok("package", "model", "--input", source, "--output", output)
-    report = workspace.json("verify", "model", "--input", output)
+    report = json.loads(workspace.made("verify", "model", "--input", output, "--json"))
 
     assert "no finite floating-point output could be compared" in said
     outcomes = {finding["check"]: finding["outcome"] for finding in report["findings"]}

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from tests.end_to_end.conftest import write_config
-from tests.end_to_end.shell import Shell, ask, free_port, told
+from tests.end_to_end.shell import Shell, ask, told
+from tests.ports import free_port
 from tests.processing_models import reader, scorer, tokenizer_json, topic_table, write_processed
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "send-texts-and-tables.md"

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from tests.end_to_end.conftest import write_config
-from tests.end_to_end.shell import Shell, free_port
+from tests.end_to_end.shell import Shell
 from tests.models import write_model_dir
+from tests.ports import free_port
 
 PASSPHRASE = {"HYPERION_KEY_PASSPHRASE": "correct horse"}
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from tests.end_to_end.conftest import write_config
-from tests.end_to_end.shell import Shell, free_port, refused
+from tests.end_to_end.shell import Shell, refused
 from tests.models import mlp, write_dataset, write_model_dir
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     write_model_dir(shell.folder / "c", model=renamed, version="1.0.2", golden=False)
     write_dataset(shell.folder / "data")
     for name in "abc":
-        shell.ok("package", "model", "--input", name, "--output", f"{name}.hyperion", "--quantize", "none")
+        shell.made("package", "model", "--input", name, "--output", f"{name}.hyperion", "--quantize", "none")
     yield shell
     shell("stop", "--all")
 
@@ -59,7 +60,7 @@ def test_markdown_and_plan_name_the_points_of_the_guide(shell: Shell) -> None:
 
 
 def test_markdown_and_json_exclude_each_other(shell: Shell) -> None:
-    refused(shell("version", "compare", "a.hyperion", "b.hyperion", "--json", "--markdown"), 2)
+    refused(shell.within("version", "compare", "a.hyperion", "b.hyperion", "--json", "--markdown"), 2)
 
 
 def test_the_gate_denies_a_step_that_is_too_small_and_an_override_is_in_the_history(shell: Shell) -> None:
@@ -73,7 +74,7 @@ def test_the_gate_denies_a_step_that_is_too_small_and_an_override_is_in_the_hist
     assert "plan.version_step" in denied.stdout
     assert "inputs.x: renamed x → features" in denied.stdout
     assert "clients know since Monday" in shell.ok("history", "shop")
-    events = json.loads(shell.ok("history", "shop", "--json"))["events"]
+    events = json.loads(shell.made("history", "shop", "--json"))["events"]
     created = [event for event in events if event["kind"] == "revision.created"]
     assert [event["data"]["override"] for event in created] == [None, "clients know since Monday"]
 

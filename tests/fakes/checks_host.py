@@ -60,6 +60,9 @@ class ScriptedSupervisor:
     def ping(self) -> Pong | None:
         return PONG if self.status is not None or self.figures else None
 
+    def has_orphans(self) -> bool:
+        return False
+
     def ensure_running(self) -> Pong:
         return PONG
 

@@ -22,11 +22,14 @@ from hyperion.domain.command import (
     StatusReply,
     Stop,
     Stopped,
+    Until,
+    WarmRevision,
 )
 from hyperion.domain.deployment import Deployment, Revision
 from hyperion.domain.document import JsonValue
 from hyperion.domain.event import EventDraft, EventKind
 from hyperion.domain.metrics import ServingFigures
+from hyperion.domain.serving_state import RolloutState
 from hyperion.errors import ConflictError, HostError, NotFoundError
 from hyperion.ports import Clock, Ledger, PackageOpener, PackageStore
 
@@ -40,10 +43,13 @@ class FakeControl:
     Attributes:
         running: Whether a supervisor runs.
         abort_reason: Why the next rollouts abort; None lets them be promoted.
+        breach: Why the next revisions are gone back from while they are watched; None lets them stay.
         goes_away: Whether it ends between a ping and the next question.
         asked: Every command that reached it.
         workers_start: Whether the active revisions take traffic.
         figures: What it answers to Stats, by deployment.
+        warm: The replaced revision that is still loaded, of whatever deployment is asked for.
+        left_orphans: Whether workers live on while it does not run.
     """
 
     def __init__(self, ledger: Ledger, store: PackageStore, packages: PackageOpener, clock: Clock) -> None:
@@ -53,13 +59,19 @@ class FakeControl:
         self._clock = clock
         self.running = False
         self.abort_reason: str | None = None
+        self.breach: str | None = None
         self.goes_away = False
         self.workers_start = True
         self.asked: list[Command] = []
         self.figures: dict[str, ServingFigures] = {}
+        self.warm: WarmRevision | None = None
+        self.left_orphans = False
 
     def ping(self) -> Pong | None:
         return Pong(pid=4242, version="0.0.0") if self.running else None
+
+    def has_orphans(self) -> bool:
+        return self.left_orphans
 
     def ensure_running(self) -> Pong:
         self.running = True
@@ -89,7 +101,9 @@ class FakeControl:
 
     def _deploy(self, command: Deploy, tell: Callable[[Progress], None]) -> Deployed:
         name = str(command.config.name)
-        with self._packages.open(Path(command.package_path)) as package:
+        given = command.package_path
+        opened = self._store.open(command.expected_digest) if given is None else self._packages.open(Path(given))
+        with opened as package:
             if package.digest != command.expected_digest:
                 raise ConflictError("the package changed since it was checked", code="package.changed")
             tell(Progress(stage="admit", message="into the store"))
@@ -119,11 +133,17 @@ class FakeControl:
             self._ledger.promote(name, revision.number, draft)
         else:
             self._ledger.restore_desired(name, revision.replaces, draft)
+        state = RolloutState.PROMOTED if promoted else RolloutState.ABORTED
+        if command.until is Until.STARTED:
+            state = RolloutState.PLANNED
+        elif command.until is Until.FINISHED and promoted and self.breach is not None:
+            state = RolloutState.ROLLED_BACK
         return Deployed(
             revision=revision,
-            promoted=promoted,
+            promoted=state is RolloutState.PROMOTED,
+            state=state,
             url=self._url(revision) if promoted else None,
-            reason=self.abort_reason,
+            reason=self.abort_reason or self.breach,
             duration_ms=round(1000 * ROLLOUT_S),
         )
 
@@ -148,6 +168,7 @@ class FakeControl:
             updating=False,
             url=None if active is None else self._url(active),
             workers=(),
+            warm=self.warm,
         )
 
     def _active(self, name: str) -> Revision | None:

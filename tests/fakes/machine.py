@@ -51,8 +51,14 @@ class FakeFacts:
     def platform_name(self) -> str:
         return self.platform().name
 
+    def memory_bytes(self) -> int | None:
+        return self.platform().memory_bytes
+
     def memory_available_bytes(self) -> int:
         return 8 * 1024 * MIB
+
+    def memory_in_use_bytes(self) -> int | None:
+        return 2 * 1024 * MIB
 
     def process(self, pid: int) -> ProcessUsage | None:
         return None
@@ -71,6 +77,9 @@ class FakeFacts:
 
     def port_is_free(self, host: str, port: int) -> bool:
         return port not in self.taken_ports
+
+    def socket_fault(self, path: Path) -> str | None:
+        return None
 
 
 class FakeEngine:

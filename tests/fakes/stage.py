@@ -66,8 +66,8 @@ class Stage:
         config = options.pop("config", DeploymentConfig())
         return deploy_model(self.host, self.package(seed, name, version=version), config, self.reporter, **options)
 
-    def backup(self, name: str = "tiny") -> BackupSummary:
-        return backup_model(self.host, name, self.folder / "backup", self.reporter)
+    def backup(self, name: str = "tiny", **options: Any) -> BackupSummary:
+        return backup_model(self.host, name, self.folder / "backup", self.reporter, **options)
 
     def roll_back(self, name: str = "tiny", reason: str = "p95 doubled") -> DeployResult:
         return rollback_model(self.host, self.folder / "backup" / name, reason, self.reporter)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests import models
 from tests.serving_kit import golden_bytes, make_package, rewritten
+from tests.worker_kit import Pair, pair_of_workers
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +30,10 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_package(folder, "slow", model=models.mlp(0, hidden=8192))
     rewritten(unsteady, folder / "nan.hyperion", {golden: golden_bytes(x, fine)})
     return folder
+
+
+@pytest.fixture(scope="session")
+def worker_pair(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Two workers on one listening socket, v1 and v2, without a supervisor."""
+    with pair_of_workers(tmp_path_factory.mktemp("pair"), packages) as pair:
+        yield pair

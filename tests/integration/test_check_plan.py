@@ -13,17 +13,17 @@ from tests.models import mlp
 from hyperion.adapters.engine.onnxruntime_engine import OnnxRuntimeEngine
 from hyperion.domain.config import DeploymentConfig, MemoryBudget, Serve
 from hyperion.domain.deployment import Revision
-from hyperion.domain.event import EventDraft, EventKind
 from hyperion.domain.finding import Finding, Outcome, Report
 from hyperion.domain.gate import decide
+from hyperion.domain.window import TimeWindow
 from hyperion.ports import Host
 from hyperion.verification.plan import check_plan
 
 GUIDE = (
     "integrity.structure", "integrity.digests", "integrity.contents", "model.configs", "plan.version_step",
     "model.load", "model.golden", "model.outputs", "plan.performance", "plan.memory",
-    "plan.system_requirements", "plan.dependencies", "plan.memory_settings", "plan.monitoring",
-    "plan.window", "plan.rollback", "plan.steps", "plan.team", "plan.runbook",
+    "plan.system_requirements", "plan.dependencies", "plan.memory_settings", "plan.host_memory", "plan.cores",
+    "plan.monitoring", "plan.window", "plan.rollback", "plan.steps", "plan.team", "plan.environment", "plan.runbook",
 )  # fmt: skip
 
 
@@ -66,19 +66,26 @@ def test_what_only_people_know_is_manual_and_names_its_field(host: Host, package
     manual = {found.check: found.entry for found in report.findings if found.outcome is Outcome.MANUAL}
     assert manual == {
         "plan.memory_settings": "memory.budget_mb", "plan.window": "window", "plan.steps": "notes",
-        "plan.team": "owner", "plan.runbook": "runbook",
+        "plan.team": "owner", "plan.environment": "environment", "plan.runbook": "runbook",
     }  # fmt: skip
 
 
 def test_what_deployment_json_records_passes_with_its_value(host: Host, package: Path) -> None:
     report = plan(
-        host, package, window="Sunday 02:00", notes="as the wiki says", team="ranking", runbook="https://x.test/r",
-        memory=MemoryBudget(budget_mb=2000),
+        host, package, window=TimeWindow(zone="UTC"), notes="as the wiki says", team="ranking", environment="staging",
+        runbook="https://x.test/r", memory=MemoryBudget(budget_mb=2000),
     )  # fmt: skip
 
     assert {found.check for found in report.findings if found.outcome is Outcome.MANUAL} == set()
-    assert "Sunday 02:00" in finding(report, "plan.window").summary
+    assert "every day 00:00-24:00 UTC" in finding(report, "plan.window").summary
     assert finding(report, "plan.team").measured == {"team": "ranking"}
+
+
+def test_a_window_in_words_is_shown_and_left_to_people(host: Host, package: Path) -> None:
+    report = plan(host, package, window="Sunday 02:00")
+
+    assert outcome(report, "plan.window") is Outcome.MANUAL
+    assert "Sunday 02:00" in finding(report, "plan.window").summary
 
 
 def test_a_damaged_package_fails_and_is_not_run(host: Host, package: Path, tmp_path: Path) -> None:
@@ -145,25 +152,8 @@ def test_a_signature_that_changes_asks_for_a_version_that_says_so(host: Host, pa
     assert outcome(plan(host, package, active), "plan.version_step") is Outcome.PASSED
 
 
-def test_the_rollback_plan_is_a_backup_of_what_is_active(host: Host, package: Path) -> None:
-    active = activate(host, package)
-
-    without = plan(host, package, active)
-    host.ledger.append(
-        EventDraft(
-            kind=EventKind.BACKUP_CREATED, deployment="shop", revision=1, actor="tester",
-            data={"digest": active.digest, "path": "/srv/backup/shop"},
-        )
-    )  # fmt: skip
-    having = plan(host, package, active)
-
-    assert outcome(without, "plan.rollback") is Outcome.WARNED
-    assert outcome(having, "plan.rollback") is Outcome.PASSED
-    assert finding(having, "plan.rollback").measured == "/srv/backup/shop"
-
-
 def test_more_threads_than_cores_warn(host: Host, package: Path) -> None:
-    assert outcome(plan(host, package, workers=64, threads=8), "plan.system_requirements") is Outcome.WARNED
+    assert outcome(plan(host, package, workers=64, threads=8), "plan.cores") is Outcome.WARNED
 
 
 class ForgetfulEngine(OnnxRuntimeEngine):

@@ -30,7 +30,7 @@ def first_words(state: Path, order: bytes) -> tuple[ToSupervisor | None, int]:
             ours.shutdown(socket.SHUT_WR)
         with ours.makefile("rb") as stream:
             line = stream.readline()
-        return (parse_report(line) if line else None), process.wait(20)
+        return (parse_report(line) if line else None), process.wait(60)
 
 
 @pytest.mark.parametrize(

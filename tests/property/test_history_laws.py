@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from datetime import timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.fakes.clock import FakeClock
@@ -12,6 +14,7 @@ from tests.fakes.values import make_draft, make_revision
 
 from hyperion.domain.event import START, Event, EventKind, LedgerHead
 from hyperion.domain.history import RevisionState, trace_revisions
+from hyperion.domain.live import Period, live_in
 from hyperion.domain.markdown import plain
 
 KINDS = (EventKind.ROLLOUT_PROMOTED, EventKind.ROLLOUT_ABORTED, EventKind.DEPLOYMENT_STOPPED, EventKind.WORKER_READY)
@@ -51,6 +54,35 @@ def test_a_revision_ends_after_it_began_and_only_if_it_began(happened: list[tupl
             assert history.state in (RevisionState.REPLACED, RevisionState.STOPPED)
         if history.state is RevisionState.ACTIVE:
             assert history.active_until is None
+
+
+SHARES = st.sampled_from([0.01, 0.25, 0.5])
+CHANGES = st.lists(
+    st.tuples(st.sampled_from((*KINDS, EventKind.ROLLOUT_CANARY)), st.integers(1, 4), SHARES), max_size=12
+)
+
+
+@settings(deadline=None)
+@given(CHANGES, st.integers(-1, 13))
+def test_at_any_moment_all_requests_or_none_have_a_revision(
+    changes: list[tuple[EventKind, int, float]], second: int
+) -> None:
+    events = make_events([(kind, number) for kind, number, _ in changes])
+    events = [
+        event.model_copy(update={"data": {"share": share}})
+        for event, (_, _, share) in zip(events, changes, strict=True)
+    ]
+    moment = FakeClock().now() + timedelta(seconds=second)
+    by_number = {revision.number: revision for revision in REVISIONS}
+
+    live = live_in(Period(moment, moment + timedelta(microseconds=1)), events, by_number)
+    (*_, last) = [None, *(event for event in events if event.at <= moment and event.kind in (KINDS[0], KINDS[2]))]
+
+    if last is not None and last.kind is EventKind.ROLLOUT_PROMOTED:
+        assert sum(piece.share for piece in live) == pytest.approx(1)
+        assert last.revision in {piece.revision.number for piece in live}
+    else:
+        assert all(piece.share < 1 for piece in live)
 
 
 @settings(deadline=None)

@@ -34,7 +34,7 @@ class TestTensors:
     @given(arrays())
     def test_what_is_answered_reads_back_as_the_same_array(self, values: Any) -> None:
         """render → parse is the identity, for every number type and shape."""
-        answer = json.loads(render_infer(MODEL, InferenceRequest(None, {}, ("y",)), {"y": values}))
+        answer = json.loads(render_infer(MODEL, InferenceRequest(None, {}, ("y",)), {"y": values})[1])
         (output,) = answer["outputs"]
         found = parse_tensor(output["datatype"], output["shape"], output["data"])
         assert found.dtype == values.dtype

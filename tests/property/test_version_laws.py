@@ -9,7 +9,7 @@ from hyperion.domain.version import Step, Version
 
 numbers = st.integers(0, 10**6)
 cores = st.tuples(numbers, numbers, numbers)
-alphanumeric = st.from_regex(r"[0-9]*[A-Za-z-][0-9A-Za-z-]{0,5}", fullmatch=True)
+alphanumeric = st.from_regex(r"[0-9]{0,5}[A-Za-z-][0-9A-Za-z-]{0,5}", fullmatch=True)
 identifiers = st.lists(st.one_of(numbers.map(str), alphanumeric), min_size=1, max_size=4).map(".".join)
 suffixes = st.one_of(st.just(""), identifiers.map(lambda text: "-" + text))
 builds = st.one_of(st.just(""), st.from_regex(r"\+[0-9A-Za-z-]{1,8}", fullmatch=True))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.fakes.stage import Stage
+from tests.packages import entries
 
 from hyperion.domain.backup import Backup
 from hyperion.domain.config import DeploymentConfig
@@ -24,6 +25,14 @@ def stage(tmp_path: Path) -> Stage:
     return Stage(tmp_path)
 
 
+def damage_file(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(bytes(content))
+    path.chmod(0o444)
+
+
 def read_backup(folder: Path) -> Backup:
     return parse_document(Backup, (folder / "backup.json").read_bytes(), "backup.json")
 
@@ -37,14 +46,17 @@ def test_a_backup_holds_the_very_package_the_config_and_the_head_of_the_ledger(s
 
     folder = stage.folder / "backup" / "tiny"
     assert sorted(path.name for path in folder.iterdir()) == ["backup.json", "deployment.json", "package.hyperion"]
-    assert (folder / "package.hyperion").read_bytes() == (stage.folder / "tiny0.hyperion").read_bytes()
+    with stage.host.packages.open(folder) as kept, stage.store.open(deployed.digest) as stored:
+        assert {name: kept.read(name) for name in kept.names()} == {name: stored.read(name) for name in stored.names()}
     assert load_config(DeploymentConfig, folder / "deployment.json") == deployed.config
     backup = read_backup(folder)
     assert (backup.deployment, backup.revision, backup.digest) == ("tiny", 1, deployed.digest)
     assert (backup.ledger, backup.created_at) == (head, stage.clock.now())
     assert (summary.path, summary.unchanged, summary.kept_as) == (str(folder), False, None)
     assert summary.backup == backup
-    assert summary.size_bytes == (folder / "package.hyperion").stat().st_size
+    files = (path for path in (folder / "package.hyperion").rglob("*") if path.is_file())
+    assert summary.size_bytes == sum(path.stat().st_size for path in files)
+    assert (summary.shared_bytes, summary.removed) == (0, ())
 
 
 def test_a_backup_comes_from_the_store_not_from_the_users_file(stage: Stage) -> None:
@@ -64,7 +76,8 @@ def test_a_backup_is_recorded_through_the_supervisor_or_without_one(stage: Stage
 
     (event,) = stage.ledger.events("tiny", [EventKind.BACKUP_CREATED])
     assert (event.revision, event.actor) == (1, "alice")
-    assert event.data == {"digest": deployed.digest, "path": str(stage.folder / "backup" / "tiny")}
+    path = str(stage.folder / "backup" / "tiny")
+    assert event.data == {"digest": deployed.digest, "path": path, "golden": "skipped"}
 
 
 def test_a_supervisor_that_ends_meanwhile_does_not_lose_the_event(stage: Stage) -> None:
@@ -125,7 +138,8 @@ def test_another_package_takes_the_place_and_the_old_backup_is_kept_by_its_revis
     assert sorted(path.name for path in folder.iterdir()) == ["tiny", "tiny@r1"]
     assert read_backup(folder / "tiny").digest == second.digest
     assert read_backup(folder / "tiny@r1").digest == first.digest
-    assert (folder / "tiny@r1" / "package.hyperion").read_bytes() == (stage.folder / "tiny0.hyperion").read_bytes()
+    with stage.host.packages.open(folder / "tiny@r1") as kept:
+        assert kept.digest == first.digest
 
 
 def test_another_config_of_the_same_package_is_another_backup(stage: Stage) -> None:
@@ -151,13 +165,11 @@ def test_a_damaged_backup_is_not_called_good_but_made_anew(stage: Stage, damage:
     stage.deploy()
     stage.backup()
     folder = stage.folder / "backup" / "tiny"
-    package = folder / "package.hyperion"
+    entry = folder / "package.hyperion" / "weights" / "layer0.weights"
     if damage == "package":
-        content = bytearray(package.read_bytes())
-        content[len(content) // 3] ^= 1
-        package.write_bytes(bytes(content))
+        damage_file(entry)
     elif damage == "missing package":
-        package.unlink()
+        shutil.rmtree(folder / "package.hyperion")
     elif damage == "config":
         (folder / "deployment.json").write_text("{")
     else:
@@ -166,7 +178,7 @@ def test_a_damaged_backup_is_not_called_good_but_made_anew(stage: Stage, damage:
     summary = stage.backup()
 
     assert not summary.unchanged
-    assert package.read_bytes() == (stage.folder / "tiny0.hyperion").read_bytes()
+    assert entry.read_bytes() == entries(0)["weights/layer0.weights"]
 
 
 @pytest.mark.parametrize(
@@ -272,11 +284,11 @@ def test_nothing_is_left_where_the_disk_is_full(stage: Stage, monkeypatch: pytes
     stage.deploy()
     full = HostError("no space left", code="host.no_space")
 
-    def refuse(digest: str, output: Path) -> None:
-        output.write_bytes(b"half a pack")
+    def refuse(digest: str, output: Path, shared: object) -> int:
+        (output / "manifest.json").write_bytes(b"half a manif")
         raise full
 
-    monkeypatch.setattr(stage.store, "export", refuse)
+    monkeypatch.setattr(stage.store, "export_tree", refuse)
 
     with pytest.raises(HostError) as refusal:
         stage.backup()

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from tests.fakes.stage import Stage
 
-from hyperion.domain.command import Deploy
+from hyperion.domain.command import Deploy, Until
 from hyperion.domain.config import DeploymentConfig, MemoryBudget, Serve
 from hyperion.domain.deployment import Origin
 from hyperion.domain.finding import Outcome
+from hyperion.domain.rollout_policy import Gates
 from hyperion.errors import ConfigError, EngineError, HostError, NotFoundError, PackageError
 from hyperion.usecases.deploy import deploy_model
 
@@ -57,6 +58,42 @@ def test_progress_of_the_supervisor_reaches_the_reporter(stage: Stage) -> None:
     stage.deploy()
 
     assert "admit: into the store" in stage.reporter.infos
+
+
+@pytest.mark.parametrize("until", Until)
+def test_the_supervisor_is_told_what_the_command_waits_for(stage: Stage, until: Until) -> None:
+    result = deploy_model(stage.host, stage.package(), DeploymentConfig(), stage.reporter, until=until)
+
+    (command,) = (command for command in stage.control.asked if isinstance(command, Deploy))
+    assert command.until is until
+    assert (result.promoted, result.detached) == (until is not Until.STARTED, until is Until.STARTED)
+
+
+def test_who_follows_to_the_end_learns_that_the_supervisor_went_back(stage: Stage) -> None:
+    stage.control.breach = "errors 4 %"
+
+    result = deploy_model(stage.host, stage.package(), DeploymentConfig(), stage.reporter, until=Until.FINISHED)
+
+    assert (result.promoted, result.aborted, result.rolled_back) == (False, False, True)
+    assert result.aborted_reason == "errors 4 %"
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (DeploymentConfig(), ("keep it warm for 600 s", "watch revision 2 for 60 s and go back by itself")),
+        (DeploymentConfig(strategy="canary"), ("forward 5% of the requests to revision 2 for 60 s", "25%")),
+        (DeploymentConfig(strategy="recreate"), ("stop it: from here on requests wait or fail",)),
+        (DeploymentConfig(keep_warm_s=0, gates=Gates(automatic=False)), ("and stop it", "for 60 s and alert")),
+    ],
+)
+def test_a_dry_run_tells_how_traffic_would_move(stage: Stage, config: DeploymentConfig, words: tuple[str, ...]) -> None:
+    stage.deploy()
+
+    result = stage.deploy(1, version="1.1.0", config=config, dry_run=True, override="a test")
+
+    steps = "\n".join(result.plan)
+    assert all(word in steps for word in words), steps
 
 
 def test_a_second_version_replaces_the_first(stage: Stage) -> None:

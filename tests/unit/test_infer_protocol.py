@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -73,10 +74,10 @@ def test_requested_outputs_are_given_in_the_asked_order() -> None:
         (body({**X, "data": [[1.5], [2, 3]]}, T), "ragged"),
         (body({**X, "data": [1e39, 0]}, T), "out of range"),
         (body({**X, "data": None}, T), "no data"),
-        (body({**X, "data": None, "parameters": {"binary_data_size": 8}}, T), "binary tensors are not supported"),
+        (body({**X, "data": None, "parameters": {"binary_data_size": 8}}, T), "needs the header Inference-Header"),
         (body(X, {**T, "data": [1]}), "JSON strings only"),
         (body(X, T, outputs=[{"name": "nope"}]), "unknown output 'nope'"),
-        (body(X, T, outputs=[{"name": "y", "parameters": {"binary_data": True}}]), "binary tensors"),
+        (body(X, T, outputs=[{"name": "y", "parameters": {"classification": 3}}]), "'classification' is not supported"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(raw: bytes, words: str) -> None:
@@ -93,7 +94,9 @@ def test_a_refusal_never_holds_the_data() -> None:
 def test_an_answer_names_model_version_and_revision_and_echoes_the_id() -> None:
     request = InferenceRequest("a1", {}, ("s", "y"))
     outputs = {"y": np.array([[0.25, 1]], np.float32), "s": np.array(["é"], object)}
-    assert json.loads(render_infer(MODEL, request, outputs)) == {
+    headers, answer = render_infer(MODEL, request, outputs)
+    assert headers == []
+    assert json.loads(answer) == {
         "model_name": "shop",
         "model_version": "1.2.0",
         "id": "a1",
@@ -111,6 +114,13 @@ def test_a_value_that_json_cannot_carry_is_an_error_and_not_null(value: float) -
         render_infer(MODEL, InferenceRequest(None, {}, ("y",)), {"y": np.array([[value, 1]], np.float32)})
     assert (caught.value.cause, caught.value.status) == ("non_finite_output", 500)
     assert "1 of 2 values" in caught.value.message
+
+
+def test_what_no_golden_output_holds_is_an_invalid_output() -> None:
+    model = replace(MODEL, finite_outputs=frozenset({"y"}))
+    with pytest.raises(RequestRefused) as caught:
+        render_infer(model, InferenceRequest(None, {}, ("y",)), {"y": np.array([[np.nan, 1]], np.float32)})
+    assert (caught.value.cause, caught.value.status) == ("invalid_output", 500)
 
 
 def test_the_model_document_writes_free_dimensions_as_minus_one() -> None:

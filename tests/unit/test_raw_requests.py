@@ -59,6 +59,15 @@ def test_texts_come_as_they_were_sent_in_a_row_or_a_column() -> None:
         assert request.outputs == ("logits", "label", "score")
 
 
+def test_texts_may_come_as_bytes() -> None:
+    tensor = {"name": "text", "datatype": "BYTES", "shape": [2], "parameters": {"binary_data_size": 11}}
+    document = body(tensor)
+
+    request = parse_infer(TEXTS, document + b"\x01\0\0\0a\x02\0\0\0\xc3\xa9", len(document))
+
+    assert request.raw == RawTexts(["a", "é"], None)
+
+
 def test_pairs_of_texts_belong_together() -> None:
     request = parse_infer(TEXTS, body(given("text_pair", "BYTES", ["b"]), given("text", "BYTES", ["a"])))
 
@@ -122,7 +131,7 @@ def test_answers_follow_the_outputs() -> None:
 
     outputs = requests.answered(encoded, {"logits": np.array([[0, 9, 0]], np.float32)}, request.outputs)
 
-    answer = json.loads(render_infer(TEXTS, request, outputs))["outputs"]
+    answer = json.loads(render_infer(TEXTS, request, outputs)[1])["outputs"]
     assert [(item["name"], item["datatype"]) for item in answer] == [
         ("logits", "FP32"), ("label", "BYTES"), ("score", "FP32"),
     ]  # fmt: skip
@@ -147,6 +156,16 @@ def test_outputs_that_have_no_words_are_a_fault_of_the_server(logits: list[list[
         requests.answered(encoded, {"logits": np.array(logits, np.float32)}, ("label",))
 
     assert (caught.value.cause, caught.value.status) == (cause, 500)
+
+
+def test_words_that_cannot_be_made_of_a_stray_nan_are_an_invalid_output() -> None:
+    requests = RawRequests(text_processor(), finite_outputs=frozenset({"logits"}))
+    encoded = requests.encode(RawTexts(["rain"]))
+
+    with pytest.raises(RequestRefused) as caught:
+        requests.answered(encoded, {"logits": np.array([[np.nan, 0, 0]], np.float32)}, ("label",))
+
+    assert caught.value.cause == "invalid_output"
 
 
 def test_rows_that_do_not_fit_are_the_clients_fault_and_a_panic_is_not(capfd: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ from hyperion.domain.finding import Outcome
 from hyperion.domain.history import RevisionState
 from hyperion.errors import ConfigError, DigestMismatchError, EngineError, HyperionError, NotFoundError, PackageError
 from hyperion.usecases.deploy import stop_deployments
-from hyperion.usecases.rollback import document_rollback, rollback_model
+from hyperion.usecases.document_rollback import document_rollback
+from hyperion.usecases.rollback import rollback_model
 
 EVIL = "\x1b[31m[bold]p95[/bold] <script>alert('x')</script> | **worse** \n# heading"
 
@@ -153,10 +155,10 @@ def test_a_package_that_does_not_load_is_denied_to_a_rescue_too(stage: Stage) ->
 
 
 def test_a_damaged_package_is_denied_to_a_rescue_too(stage: Stage) -> None:
-    path = stage.folder / "backup" / "tiny" / "package.hyperion"
+    path = stage.folder / "backup" / "tiny" / "package.hyperion" / "weights" / "layer0.weights"
     content = path.read_bytes()
-    place = content.index(entries(0)["weights/layer0.weights"]) + 100
-    path.write_bytes(content[:place] + b"\xff" + content[place + 1 :])
+    path.chmod(0o644)
+    path.write_bytes(content[:100] + b"\xff" + content[101:])
     head = stage.ledger.head()
 
     result = stage.roll_back()
@@ -201,7 +203,9 @@ def test_what_is_no_backup_is_not_found(stage: Stage, name: str) -> None:
 
 
 def test_another_package_than_the_backup_names_is_refused(stage: Stage) -> None:
-    write_package(stage.folder / "backup" / "tiny" / "package.hyperion", entries(7), name="tiny")
+    package = stage.folder / "backup" / "tiny" / "package.hyperion"
+    shutil.rmtree(package)
+    write_package(package, entries(7), name="tiny")
 
     with pytest.raises(DigestMismatchError) as refusal:
         stage.roll_back()
@@ -210,7 +214,7 @@ def test_another_package_than_the_backup_names_is_refused(stage: Stage) -> None:
 
 
 def test_a_backup_without_its_package_is_refused(stage: Stage) -> None:
-    (stage.folder / "backup" / "tiny" / "package.hyperion").unlink()
+    shutil.rmtree(stage.folder / "backup" / "tiny" / "package.hyperion")
 
     with pytest.raises((NotFoundError, PackageError)):
         stage.roll_back()

@@ -3,53 +3,52 @@
 from __future__ import annotations
 
 import pytest
+from tests.rollout_kit import after, plan, serving
 
-from hyperion.domain.action import Abort, Accept, Finish, GiveUp, Kill, LameDuck, Promote, RespawnLater, Spawn
+from hyperion.domain.action import (
+    Abort,
+    Accept,
+    Finish,
+    GiveUp,
+    Kill,
+    LameDuck,
+    Promote,
+    RespawnLater,
+    Shifted,
+    Spawn,
+)
+from hyperion.domain.crew import CRASH_LIMIT, LONGEST_BACKOFF_S, STEADY_S, backoff_s
 from hyperion.domain.observation import (
     Exited,
     Failed,
     Observation,
-    PromotionRefused,
     PromotionWritten,
     Reached,
     RespawnDue,
-    Resumed,
     RolloutAsked,
     StopAsked,
+    WriteRefused,
 )
-from hyperion.domain.rollout import CRASH_LIMIT, LONGEST_BACKOFF_S, STEADY_S, ServingState, advance, backoff_s
+from hyperion.domain.rollout import advance
+from hyperion.domain.serving_state import ServingState
 from hyperion.domain.worker_state import WorkerState
 
 LOADED, GATED, ACCEPTING = WorkerState.LOADED, WorkerState.GATED, WorkerState.ACCEPTING
 
 
-def after(*observations: Observation, state: ServingState | None = None) -> tuple[ServingState, tuple[object, ...]]:
-    """The state after these observations, and the actions of the last."""
-    state, actions = state or ServingState(), ()
-    for observation in observations:
-        state, actions = advance(state, observation)
-    return state, actions
-
-
-def serving(size: int = 1) -> ServingState:
-    """Revision 1 with ``size`` workers that take traffic."""
-    ready = [Reached(f"r1-w{index}", state) for index in range(size) for state in (LOADED, GATED, ACCEPTING)]
-    return after(Resumed(1, size), *ready)[0]
-
-
 def proving() -> ServingState:
-    return after(RolloutAsked(2, 1), Reached("r2-w0", LOADED), state=serving())[0]
+    return after(RolloutAsked(2, plan(1)), Reached("r2-w0", LOADED), state=serving())[0]
 
 
 def test_a_first_rollout_spawns_all_workers() -> None:
-    state, actions = after(RolloutAsked(1, 2))
+    state, actions = after(RolloutAsked(1, plan(2)))
     assert actions == (Spawn(1, 0), Spawn(1, 1))
     assert state.updating
     assert not state.serving
 
 
 def test_no_candidate_takes_traffic_before_all_are_proven() -> None:
-    state, first = after(RolloutAsked(1, 2), Reached("r1-w0", GATED))
+    state, first = after(RolloutAsked(1, plan(2)), Reached("r1-w0", GATED))
     assert first == ()
     _, second = advance(state, Reached("r1-w1", GATED))
     assert second == (Accept("r1-w0"), Accept("r1-w1"))
@@ -57,7 +56,7 @@ def test_no_candidate_takes_traffic_before_all_are_proven() -> None:
 
 def test_the_decision_is_written_only_when_all_candidates_take_traffic() -> None:
     state, first = after(
-        RolloutAsked(1, 2), Reached("r1-w0", GATED), Reached("r1-w1", GATED), Reached("r1-w1", ACCEPTING)
+        RolloutAsked(1, plan(2)), Reached("r1-w0", GATED), Reached("r1-w1", GATED), Reached("r1-w1", ACCEPTING)
     )
     assert first == ()
     assert advance(state, Reached("r1-w0", ACCEPTING))[1] == (Promote(1),)
@@ -72,24 +71,30 @@ def test_the_old_workers_leave_only_after_the_decision_is_durable() -> None:
     assert state.active == 2
 
 
-def test_the_rollout_ends_when_the_old_workers_are_gone() -> None:
+def test_a_rollout_without_a_watch_ends_when_the_old_workers_have_left_traffic() -> None:
     state, actions = after(
         Reached("r2-w0", GATED),
         Reached("r2-w0", ACCEPTING),
         PromotionWritten(),
-        Reached("r1-w0", WorkerState.DRAINED),
-        Exited("r1-w0", "done"),
+        Reached("r1-w0", WorkerState.LAME_DUCK),
         state=proving(),
     )
-    assert actions == (Finish(2),)
+    assert actions == (Shifted(2), Finish(2))
     assert not state.updating
     assert state.serving
+
+
+@pytest.mark.parametrize("end", [Reached("r1-w0", WorkerState.DRAINED), Exited("r1-w0", "killed")])
+def test_an_old_worker_that_says_nothing_has_left_when_it_is_gone(end: Observation) -> None:
+    state, _ = after(Reached("r2-w0", GATED), Reached("r2-w0", ACCEPTING), PromotionWritten(), state=proving())
+    assert state.updating
+    assert advance(state, end)[1] == (Shifted(2), Finish(2))
 
 
 def test_an_old_worker_that_is_not_ready_is_killed_at_the_switch() -> None:
     state, _ = after(Exited("r1-w1", "crash"), RespawnDue(1, 1), state=serving(2))
     state, actions = after(
-        RolloutAsked(2, 1), Reached("r2-w0", GATED), Reached("r2-w0", ACCEPTING), PromotionWritten(), state=state
+        RolloutAsked(2, plan(1)), Reached("r2-w0", GATED), Reached("r2-w0", ACCEPTING), PromotionWritten(), state=state
     )
     assert set(actions) == {LameDuck("r1-w0"), Kill("r1-w1")}
 
@@ -105,14 +110,14 @@ def test_a_candidate_that_fails_or_dies_aborts_and_leaves_the_old_one_alone(faul
 
 
 def test_a_candidate_that_fails_ends_its_siblings_too() -> None:
-    state, _ = after(RolloutAsked(2, 2), Reached("r2-w1", GATED), state=serving())
+    state, _ = after(RolloutAsked(2, plan(2)), Reached("r2-w1", GATED), state=serving())
     _, actions = advance(state, Failed("r2-w0", "slow"))
     assert actions == (Kill("r2-w0"), Kill("r2-w1"), Abort(2, "slow"))
 
 
 def test_candidates_that_hold_connections_leave_as_lame_ducks_when_the_promotion_is_refused() -> None:
     state, actions = after(
-        Reached("r2-w0", GATED), Reached("r2-w0", ACCEPTING), PromotionRefused("disk full"), state=proving()
+        Reached("r2-w0", GATED), Reached("r2-w0", ACCEPTING), WriteRefused("disk full"), state=proving()
     )
     assert actions == (LameDuck("r2-w0"), Abort(2, "disk full"))
     assert state.active == 1
@@ -149,7 +154,7 @@ def test_a_worker_that_was_steady_starts_its_count_anew() -> None:
 
 def test_a_respawn_of_a_replaced_revision_is_dropped() -> None:
     state, _ = after(
-        Exited("r1-w0", "boom"), RolloutAsked(2, 1), Reached("r2-w0", GATED), Reached("r2-w0", ACCEPTING),
+        Exited("r1-w0", "boom"), RolloutAsked(2, plan(1)), Reached("r2-w0", GATED), Reached("r2-w0", ACCEPTING),
         PromotionWritten(), state=serving(),
     )  # fmt: skip
     assert advance(state, RespawnDue(1, 0)) == (state, ())
@@ -168,7 +173,7 @@ def test_a_late_message_of_a_gone_worker_changes_nothing() -> None:
     assert advance(state, Failed("r9-w9", "x")) == (state, ())
     assert advance(state, Exited("r9-w9", "x")) == (state, ())
     assert advance(state, PromotionWritten()) == (state, ())
-    assert advance(state, PromotionRefused("x")) == (state, ())
+    assert advance(state, WriteRefused("x")) == (state, ())
 
 
 def test_an_acknowledgement_that_crosses_the_order_to_leave_does_not_bring_the_worker_back() -> None:
@@ -193,7 +198,7 @@ def test_the_backoff_grows_from_none_to_a_limit() -> None:
 
 
 def test_a_worker_of_an_aborted_revision_that_still_gets_ready_is_not_used() -> None:
-    state, _ = after(RolloutAsked(2, 2), Failed("r2-w0", "slow"), state=serving())
+    state, _ = after(RolloutAsked(2, plan(2)), Failed("r2-w0", "slow"), state=serving())
     assert advance(state, Reached("r2-w1", GATED))[1] == ()
 
 

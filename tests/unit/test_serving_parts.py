@@ -10,15 +10,15 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from hyperion.domain.config import DeploymentConfig, MemoryBudget, Serve
+from hyperion.domain.config import DeploymentConfig, MemoryBudget, Serve, TlsFiles
 from hyperion.domain.deployment import Origin, Revision
 from hyperion.domain.finding import Finding, Outcome
-from hyperion.errors import ConfigError, HostError
+from hyperion.errors import HostError
 from hyperion.ports import ProcessUsage
 from hyperion.serving.channel import Accepting, Gated, LeaveTraffic, encode, parse_order, parse_report
 from hyperion.serving.failure_log import LINES_PER_SECOND, FailureLog
 from hyperion.serving.judgement import check_memory, judge
-from hyperion.serving.listener import open_listener, require_guarded, url_of
+from hyperion.serving.listener import open_listener, url_of
 from hyperion.serving.worker_link import exit_in_words
 
 MIB = 1024 * 1024
@@ -59,12 +59,11 @@ def test_the_url_is_one_that_this_host_can_call(host: str, seen: str) -> None:
         assert url_of(listener) == f"http://{seen}:{listener.getsockname()[1]}"
 
 
-def test_a_host_beyond_loopback_needs_insecure() -> None:
-    require_guarded(Serve(host="::1"))
-    require_guarded(Serve(host="0.0.0.0", insecure=True))  # noqa: S104
-    with pytest.raises(ConfigError) as caught:
-        require_guarded(Serve(host="0.0.0.0"))  # noqa: S104
-    assert caught.value.problems[0].path == "serve.host"
+@pytest.mark.parametrize(("name", "seen"), [(None, "127.0.0.1"), ("model.example", "model.example")])
+def test_the_url_with_tls_bears_the_certificates_name(name: str | None, seen: str) -> None:
+    serve = Serve(port=0, tls=TlsFiles(certificate="/c", key="/k", name=name))
+    with open_listener(serve) as listener:
+        assert url_of(listener, serve) == f"https://{seen}:{listener.getsockname()[1]}"
 
 
 @pytest.mark.parametrize(

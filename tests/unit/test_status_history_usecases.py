@@ -65,6 +65,21 @@ def test_a_supervisor_that_ends_meanwhile_leaves_the_stop_to_the_ledger(stage: S
     assert stage.active() is None
 
 
+def test_workers_that_a_killed_supervisor_left_are_stopped_by_the_next_one(stage: Stage) -> None:
+    stage.deploy()
+    stage.control.running, stage.control.left_orphans = False, True
+
+    assert stop_deployments(stage.host, None).supervisor_ends
+    assert stage.active() is None
+
+
+def test_workers_without_a_supervisor_are_told_of(stage: Stage) -> None:
+    stage.deploy()
+    stage.control.running, stage.control.left_orphans = False, True
+
+    assert "serve on" in str(read_status(stage.host).deployments[0].trouble)
+
+
 def test_what_is_stopped_already_is_not_stopped_again(stage: Stage) -> None:
     stage.deploy()
     stop_deployments(stage.host, None)

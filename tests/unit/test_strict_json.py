@@ -115,7 +115,7 @@ def test_json_paths_quote_what_is_no_word() -> None:
 @pytest.mark.parametrize(
     ("raw", "hint"),
     [
-        (b'{"serve": {"hots": "x"}}', "the keys of serve are host, port, insecure"),
+        (b'{"batching": {"mood": "x"}}', "the keys of batching are mode, max_batch, max_wait_ms"),
         (b'{"workers": "two"}', None),
     ],
 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from hyperion.cli.render import block, line, number, pairs, table, when
+from hyperion.cli.render import line, number, table, when
+from hyperion.cli.render_evidence import show_evidence
 from hyperion.cli.render_report import show_findings
-from hyperion.cli.text import bytes_for_people, clean
+from hyperion.cli.text import clean
 from hyperion.domain.digest import short
 
 if TYPE_CHECKING:
@@ -18,11 +19,10 @@ if TYPE_CHECKING:
     from hyperion.domain.event import Event
     from hyperion.domain.finding import Finding, Report
     from hyperion.domain.history import DeploymentHistory
-    from hyperion.domain.rollback import RollbackRecord
-    from hyperion.usecases.backup import BackupSummary
     from hyperion.usecases.deploy import DeployResult, StopResult
-    from hyperion.usecases.status import HostStatus
+    from hyperion.usecases.status import HostMemory, HostStatus
 
+MIB = 2**20
 IN_REVISIONS = frozenset({"actor", "created_at", "deployment", "number", "model", "origin"})
 """Data of events that the table of revisions shows already."""
 
@@ -63,6 +63,11 @@ def _outcome(result: DeployResult) -> tuple[str, str]:
     if result.promoted:
         took = "" if result.duration_ms is None else f", in {number(result.duration_ms / 1000)} s"
         return f"active: {_of(result)}{_at(result)}{took}; {before}", "bold green"
+    if result.detached:
+        shown = f"'hyperion history {result.deployment}' shows what becomes of it"
+        return f"begun: {_of(result)}; {shown}; {before}", "bold"
+    if result.rolled_back:
+        return f"gone back from {_of(result)}: {result.aborted_reason}; {before}", "bold red"
     still = "nothing serves" if result.previous is None else f"{_revision(result.previous)} still serves"
     return f"aborted: {result.aborted_reason}; {still}", "bold red"
 
@@ -79,22 +84,6 @@ def _at(result: DeployResult) -> str:
     return f" at {result.url}" if result.url else ""
 
 
-def show_backup(console: Console, summary: BackupSummary) -> None:
-    """Where the backup is and what it holds."""
-    backup = summary.backup
-    state = "unchanged" if summary.unchanged else "written and proven"
-    line(console, f"backup of {backup.deployment} in {summary.path}: {state}", "bold green")
-    rows = (
-        ("  package", f"{backup.model} {backup.version}, {bytes_for_people(summary.size_bytes)}"),
-        ("  digest", backup.digest),
-        ("  revision", backup.revision),
-        ("  made at", when(backup.created_at)),
-        ("  ledger", f"event {backup.ledger.sequence}"),
-        ("  old backup", summary.kept_as),
-    )
-    pairs(console, rows)
-
-
 def show_stopped(console: Console, result: StopResult) -> None:
     """Which deployments were stopped."""
     line(console, f"stopped: {', '.join(result.names)}" if result.names else "nothing was serving", "bold")
@@ -107,9 +96,9 @@ def show_status(console: Console, status: HostStatus) -> None:
     if not status.deployments:
         line(console, "nothing is deployed on this host")
     else:
-        columns = ("deployment", "state", "version", "revision", "url", "workers", "requests", "p95 ms")
+        columns = ("deployment", "state", "version", "revision", "workers", "MiB", "requests", "p95 ms", "url")
         rows = [_status_row(item, status) for item in status.deployments]
-        table(console, columns, rows, right=("revision", "workers", "requests", "p95 ms"))
+        table(console, columns, rows, right=("revision", "workers", "MiB", "requests", "p95 ms"))
     for item in status.deployments:
         if item.trouble:
             line(console, f"{item.deployment.name}: {item.trouble}", "yellow")
@@ -117,40 +106,95 @@ def show_status(console: Console, status: HostStatus) -> None:
             for told in (batching.unsaid(status.tunings.get(item.deployment.name)), batching.describe()):
                 if told is not None:
                     line(console, f"{item.deployment.name}: {told}", "dim")
+        for told in _rollout_lines(item):
+            line(console, f"{item.deployment.name}: {told}", "dim")
         for note in item.notes:
             line(console, f"{item.deployment.name}: {note}", "yellow")
+        for told, style in _confinement_lines(item):
+            line(console, f"{item.deployment.name}: {told}", style)
+    if status.deployments:
+        _show_host_memory(console, status.memory)
     supervisor = status.supervisor
     told = "no supervisor runs" if supervisor is None else f"supervisor {supervisor.pid}, Hyperion {supervisor.version}"
     line(console, told, "dim")
 
 
+def _confinement_lines(item: DeploymentStatus) -> Iterator[tuple[str, str]]:
+    """What holds the workers back, and apart what should and does not."""
+    if held := [found.name for found in item.protections if found.in_force]:
+        yield f"its workers are held back by {', '.join(name.replace('_', ' ') for name in held)}", "dim"
+    for missing in (found for found in item.protections if not found.in_force):
+        yield f"its workers are not held back by {missing.name.replace('_', ' ')}: {missing.detail}", "yellow"
+
+
+def _rollout_lines(item: DeploymentStatus) -> Iterator[str]:
+    """What moves, or is watched, or is kept loaded to go back to."""
+    rollout, warm = item.rollout, item.warm
+    if rollout is not None and rollout.state != "promoted":
+        share = "" if rollout.share is None else f" with {100 * rollout.share:g}% of the requests"
+        gates = "" if rollout.gates is None else f"; {rollout.gates}"
+        reason = "" if rollout.reason is None else f": {rollout.reason}"
+        yield f"the rollout of revision {rollout.revision} is {rollout.state.words}{share}{reason}{gates}"
+    if warm is not None:
+        memory = "" if warm.resident_bytes is None else f", {number(warm.resident_bytes / 2**20)} MiB"
+        yield f"{_revision(warm.revision)} is kept warm until {when(warm.until)}{memory}"
+
+
 def _status_row(item: DeploymentStatus, status: HostStatus) -> tuple[object, ...]:
-    state = "serving" if item.serving else "not serving"
-    figures = status.figures.get(item.deployment.name)
+    figures, active = status.figures.get(item.deployment.name), item.active
     return (
         item.deployment.name,
-        f"{state}, updating" if item.updating else state,
-        None if item.active is None else f"{item.active.model} {item.active.version}",
-        None if item.active is None else item.active.number,
-        item.url,
-        len(item.workers),
+        _state(item),
+        None if active is None else f"{active.model} {active.version}",
+        None if active is None else active.number,
+        sum(active is None or worker.revision == active.number for worker in item.workers),
+        _memory_of(item),
         None if figures is None else figures.requests,
         None if figures is None else number(figures.latency_p95_ms),
+        item.url,
     )
 
 
-def show_rollback_record(console: Console, record: RollbackRecord) -> None:
-    """The record as Markdown."""
-    block(console, record.to_markdown())
+def _state(item: DeploymentStatus) -> str:
+    """Whether it serves, and what its rollout does; whatever is wrong stands below the table."""
+    state, rollout = "serving" if item.serving else "not serving", item.rollout
+    if rollout is not None and rollout.share is not None:
+        state = f"{state}, {100 * rollout.share:g}% to revision {rollout.revision}"
+    elif rollout is not None and rollout.state == "baking":
+        state = f"{state}, watched"
+    elif item.updating:
+        state = f"{state}, updating"
+    return f"{state}, TROUBLE" if item.trouble and item.deployment.desired_revision is not None else state
+
+
+def _memory_of(item: DeploymentStatus) -> str | None:
+    """What all its workers take, those of other revisions included; None where the host does not say."""
+    sizes = [worker.resident_bytes for worker in item.workers]
+    known = [size for size in sizes if size is not None]
+    return number(sum(known) / MIB) if known and len(known) == len(sizes) else None
+
+
+def _show_host_memory(console: Console, memory: HostMemory) -> None:
+    """What all deployments take of this host, and may take."""
+    told = [f"budgets of {memory.claimed_bytes / MIB:.0f} MiB"]
+    if memory.resident_bytes is not None:
+        told.append(f"workers take {memory.resident_bytes / MIB:.0f} MiB now")
+    if memory.host_bytes is not None:
+        told.append(f"this host has {memory.host_bytes / MIB:.0f} MiB")
+    if memory.without_budget:
+        told.append(f"without a budget: {', '.join(memory.without_budget)}")
+    over = memory.host_bytes is not None and memory.claimed_bytes > memory.host_bytes
+    line(console, f"memory: {'; '.join(told)}", "bold yellow" if over else "dim")
 
 
 def show_history(console: Console, history: DeploymentHistory) -> None:
-    """Revisions, then the events of the ledger, then the latest reports."""
+    """Revisions, then the events of the ledger with their evidence, then the latest reports."""
     line(console, f"deployment {history.deployment.name}", "bold")
-    columns = ("revision", "version", "state", "by", "from", "until", "who", "reason")
+    columns = ("revision", "version", "digest", "state", "by", "from", "until", "who", "reason")
     rows = (
         (
-            item.revision.number, item.revision.version, item.state.value, item.revision.origin.value,
+            item.revision.number, item.revision.version, short(item.revision.digest), item.state.value,
+            item.revision.origin.value,
             when(item.promoted_at), when(item.active_until), item.revision.actor,
             item.aborted_reason or item.revision.reason or _override(item.revision),
         )
@@ -163,6 +207,7 @@ def show_history(console: Console, history: DeploymentHistory) -> None:
     )
     table(console, ("event", "at", "what", "revision", "detail"), events, right=("event", "revision"))
     line(console, "")
+    show_evidence(console, history.events)
     if history.reports:
         reports = (
             (when(report.created_at), report.kind, _version(report), _result(report)) for report in history.reports
@@ -180,7 +225,7 @@ def show_history(console: Console, history: DeploymentHistory) -> None:
 
 
 def _override(revision: Revision) -> str:
-    return "" if revision.override is None else f"version step overridden: {revision.override}"
+    return "" if revision.override is None else f"overridden: {revision.override}"
 
 
 def _version(report: Report) -> str:

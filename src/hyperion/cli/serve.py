@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 
 import click
 
 from hyperion.cli.command import Command, json_option
 from hyperion.cli.exit_codes import HOST
+
+STDIN = 0
 
 
 @click.command(
@@ -24,7 +27,9 @@ def serve(foreground: bool, detached: bool, as_json: bool) -> None:
 
     'hyperion deploy model' starts one by itself; this command brings all deployments back after a restart of the
     machine, waits for them and shows them; its exit code is 9 where one does not serve. SIGTERM drains the workers
-    and leaves the deployments desired, so that the next start serves them again.
+    and leaves the deployments desired, so that the next start serves them again. SIGHUP replaces the workers one by
+    one, without a gap; a supervisor in a terminal ends with that. Where the supervisor is killed, its workers serve on,
+    and the next one adopts them.
     """
     if foreground:
         _run(detached=detached)
@@ -46,4 +51,5 @@ def _run(*, detached: bool) -> None:
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     with supervisor_lock():
-        asyncio.run(Supervisor(open_supervisor_parts(), detached=detached).run())
+        supervisor = Supervisor(open_supervisor_parts(), detached=detached, in_terminal=os.isatty(STDIN))
+        asyncio.run(supervisor.run())

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from enum import StrEnum
 from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
 from hyperion.domain.config import DeploymentConfig
+from hyperion.domain.confinement import Protection
 from hyperion.domain.deployment import Deployment, Origin, Revision
 from hyperion.domain.document import Document, JsonValue
 from hyperion.domain.event import Event, EventDraft
 from hyperion.domain.finding import Finding, Report
 from hyperion.domain.metrics import ServingFigures, WorkerFigures
+from hyperion.domain.serving_state import RolloutState
 
 PROTOCOL_VERSION = 1
 
@@ -21,22 +25,34 @@ class Ping(Document):
     kind: Literal["ping"] = "ping"
 
 
+class Until(StrEnum):
+    """What the client that asks for a rollout waits for."""
+
+    STARTED = "started"
+    """The revision is recorded and its rollout goes on by itself."""
+    SHIFTED = "shifted"
+    """All traffic is the new revision's."""
+    FINISHED = "finished"
+    """It was watched, too, and stayed or went back."""
+
+
 class Deploy(Document):
     """Admit the package, make a revision, and roll it out; progress follows line by line."""
 
     kind: Literal["deploy"] = "deploy"
-    package_path: str
-    """Absolute path of the package file or directory; the supervisor copies it into the store."""
+    package_path: str | None
+    """Absolute path of the package file or directory; the supervisor copies it into the store. None: it is there."""
     expected_digest: str
     """What the checks were made on; another digest is refused."""
     config: DeploymentConfig
     origin: Origin = Origin.DEPLOY
     reason: str | None = None
     override: str | None = None
-    """Why a version step that is too small was let pass; kept with the revision."""
+    """Why what the checklist would deny was let pass; kept with the revision."""
     actor: str
     checklist: Report | None = None
     """Kept with the revision."""
+    until: Until = Until.SHIFTED
 
 
 class Stop(Document):
@@ -73,7 +89,8 @@ class Progress(Document):
 
     kind: Literal["progress"] = "progress"
     stage: str
-    """``admit``, ``spawn``, ``prove``, ``shift``, ``drain``, ``promote`` or ``abort``."""
+    """``admit``, ``spawn``, ``prove``, ``canary``, ``shift``, ``drain``, ``promote``, ``watch``, ``abort`` or
+    ``return``."""
     message: str
 
 
@@ -85,24 +102,49 @@ class Pong(Document):
 
 
 class Deployed(Document):
-    """A rollout came to its end."""
+    """A rollout came as far as its client waits."""
 
     kind: Literal["deployed"] = "deployed"
     revision: Revision
     promoted: bool
+    """Whether the revision takes the traffic."""
+    state: RolloutState
     url: str | None
     """Where the deployment answers, ``http://host:port``."""
     proof: tuple[Finding, ...] = ()
     """What the candidate's workers showed before they took traffic."""
     reason: str | None = None
-    """Why it was aborted."""
+    """Why it was aborted or gone back from."""
     duration_ms: int = 0
+    """From the start of the first worker until then."""
 
 
 class Stopped(Document):
     kind: Literal["stopped"] = "stopped"
     names: tuple[str, ...]
     supervisor_ends: bool
+
+
+class RolloutStatus(Document):
+    """The latest rollout, as it is now."""
+
+    revision: int
+    state: RolloutState
+    share: float | None = None
+    """Of the requests, that a canary gets now, 0–1; None where none runs."""
+    gates: str | None = None
+    """What the gates say at the moment; None where nothing is judged."""
+    reason: str | None = None
+    """Why it was aborted or gone back from."""
+
+
+class WarmRevision(Document):
+    """A replaced revision that stays loaded, so that going back to it is a flip."""
+
+    revision: Revision
+    until: datetime
+    resident_bytes: int | None
+    """Memory of its workers; None where the host does not say."""
 
 
 class DeploymentStatus(Document):
@@ -116,8 +158,13 @@ class DeploymentStatus(Document):
     workers: tuple[WorkerFigures, ...]
     trouble: str | None = None
     """Why it does not serve, in words."""
+    rollout: RolloutStatus | None = None
+    """None where there was none since the supervisor started."""
+    warm: WarmRevision | None = None
     notes: tuple[str, ...] = ()
     """What its workers do otherwise than they should, though they serve, such as loading without a host image."""
+    protections: tuple[Protection, ...] = ()
+    """What holds the active revision's workers back, and what does not though it should."""
 
 
 class StatusReply(Document):

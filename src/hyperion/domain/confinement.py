@@ -6,7 +6,9 @@ from typing import Literal
 
 from hyperion.domain.document import Document
 
-ProtectionName = Literal["no_new_privileges", "file_access", "system_calls", "resources"]
+ProtectionName = Literal[
+    "no_new_privileges", "file_access", "system_calls", "resources", "user", "address_space", "memory"
+]
 
 
 class Protection(Document):

@@ -36,7 +36,7 @@ class Revision(Document):
     reason: str | None
     """Why, in the operator's words; always there for a rollback."""
     override: str | None = None
-    """Why it was deployed though its version is too small a step for what clients feel; None where it is not."""
+    """Why it was deployed though its version step, the time, or the lack of a way back spoke against it; else None."""
     replaces: int | None
     """The revision that was active when this one was made."""
     actor: str

@@ -20,6 +20,8 @@ class RevisionState(StrEnum):
     """It was active until another revision was promoted."""
     STOPPED = "stopped"
     """It was active until its deployment was stopped."""
+    ROLLED_BACK = "rolled_back"
+    """It was active until the supervisor went back from it by itself; the event says on what evidence."""
     ABORTED = "aborted"
 
 
@@ -54,6 +56,16 @@ class DeploymentHistory(Document):
     """Sequence of the first event of the ledger that was changed since it was written; None where it is whole."""
 
 
+class RevisionRecord(Document):
+    """All that is known of one revision."""
+
+    history: RevisionHistory
+    checklist: Report | None
+    """As it was filled in when the rollout was asked for; None for what the supervisor went back to by itself."""
+    events: tuple[Event, ...]
+    """Oldest first."""
+
+
 def trace_revisions(revisions: Iterable[Revision], events: Iterable[Event]) -> tuple[RevisionHistory, ...]:
     """What became of each revision of one deployment.
 
@@ -74,17 +86,21 @@ class _Trace:
         self.active: int | None = None
         self.promoted: dict[int, datetime] = {}
         self.ended: dict[int, tuple[datetime, RevisionState]] = {}
+        self.gone_back_from: set[int] = set()
         self.aborted: dict[int, Event] = {}
 
     def follow(self, event: Event) -> None:
         if event.kind is EventKind.ROLLOUT_PROMOTED and event.revision is not None:
             if self.active != event.revision:
-                self.end_active(event.at, RevisionState.REPLACED)
+                went_back = self.active in self.gone_back_from
+                self.end_active(event.at, RevisionState.ROLLED_BACK if went_back else RevisionState.REPLACED)
             self.promoted.setdefault(event.revision, event.at)
             self.ended.pop(event.revision, None)
             self.active = event.revision
         elif event.kind is EventKind.DEPLOYMENT_STOPPED:
             self.end_active(event.at, RevisionState.STOPPED)
+        elif event.kind is EventKind.ROLLOUT_ROLLED_BACK and event.revision is not None:
+            self.gone_back_from.add(event.revision)
         elif event.kind is EventKind.ROLLOUT_ABORTED and event.revision is not None:
             self.aborted.setdefault(event.revision, event)
 

@@ -18,8 +18,13 @@ BATCH_BOUNDS = (1, 2, 4, 8, 16, 32)
 
 ERROR_CAUSES = (
     "bad_request", "not_found", "too_large", "timeout", "overloaded", "engine", "non_finite_output", "internal",
+    "invalid_output", "unauthorized", "forbidden", "rate_limited", "slow_reader",
 )  # fmt: skip
-"""Why a request failed; a closed set, so that metrics have bounded labels."""
+"""Why a request failed; a closed set, so that metrics have bounded labels.
+
+``invalid_output`` is NaN or infinity in an output that is finite in all golden requests; ``non_finite_output`` is the
+same where no golden request says that it should be finite.
+"""
 
 
 class Histogram(Document):

@@ -1,102 +1,47 @@
 """Rollouts as a pure state machine: what was observed → the next state and what to do.
 
-Workers go SPAWNED → LOADED → GATED → ACCEPTING → LAME_DUCK → DRAINED → EXITED; a rollout goes
-PLANNED → PROVING → SHIFTING → DRAINING → PROMOTED, or ends ABORTED before anything irrevocable was done.
-
-The order is the promise: a candidate is proven before it takes traffic, all its workers take traffic before the
-decision is made durable (the one ledger write on the path of a switch), and only then do the old ones leave.
-So as long as no worker dies by itself, some ready worker of a revision that was not aborted takes traffic.
+A candidate is proven before it takes traffic, all its workers take traffic before the decision is made durable, and
+only then do the old ones leave. So as long as no worker dies by itself, some ready worker of a revision that was not
+aborted takes traffic; ``recreate`` alone stops the old workers first, on hosts without room for both.
 "Serving" and "updating" are two separate facts.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 
-from hyperion.domain.action import Abort, Accept, Action, Finish, GiveUp, Kill, LameDuck, Promote, RespawnLater, Spawn
+from hyperion.domain import canary, renewal, watching
+from hyperion.domain.action import Action, Flip, Judge, KeepWarm, Kill, Route
+from hyperion.domain.crew import (
+    dismiss,
+    fill_places,
+    is_kept_alive,
+    remove,
+    replace_lost,
+    spawn,
+    spawn_missing,
+)
 from hyperion.domain.observation import (
     Exited,
     Failed,
+    Judged,
     Observation,
-    PromotionRefused,
     PromotionWritten,
     Reached,
     RespawnDue,
+    RestartAsked,
     Resumed,
     RolloutAsked,
+    Routed,
+    StepWritten,
     StopAsked,
+    WarmthOver,
+    WriteRefused,
 )
-from hyperion.domain.worker_state import Worker, WorkerState, worker_name
-
-CRASH_LIMIT = 5
-"""Crashes in a row after which a worker's slot is given up."""
-STEADY_S = 30.0
-"""A worker that took traffic for this long starts its count of crashes anew."""
-LONGEST_BACKOFF_S = 10.0
-
-
-class RolloutState(StrEnum):
-    PLANNED = "planned"
-    PROVING = "proving"
-    SHIFTING = "shifting"
-    """The candidate's workers are told to take traffic; the old ones still take it."""
-    DRAINING = "draining"
-    """The decision is durable; the old workers finish."""
-    PROMOTED = "promoted"
-    ABORTED = "aborted"
-
-
-@dataclass(frozen=True, slots=True)
-class Rollout:
-    """Moving a deployment from its active revision to ``revision``."""
-
-    revision: int
-    size: int
-    state: RolloutState = RolloutState.PLANNED
-    reason: str | None = None
-
-    @property
-    def ended(self) -> bool:
-        return self.state in (RolloutState.PROMOTED, RolloutState.ABORTED)
-
-
-@dataclass(frozen=True, slots=True)
-class ServingState:
-    """One deployment as its supervisor sees it.
-
-    Attributes:
-        active: Revision that receives traffic by default and is kept alive.
-        size: Workers that the active revision should have.
-        rollout: The latest one; None before the first.
-        workers: All that live, in the order of their start.
-        crashes: Crashes in a row of the active revision's workers, by index.
-        stopping: Whether the deployment was told to stop.
-    """
-
-    active: int | None = None
-    size: int = 0
-    rollout: Rollout | None = None
-    workers: tuple[Worker, ...] = ()
-    crashes: tuple[tuple[int, int], ...] = ()
-    stopping: bool = False
-
-    @property
-    def serving(self) -> bool:
-        return any(worker.state is WorkerState.ACCEPTING for worker in self.workers)
-
-    @property
-    def updating(self) -> bool:
-        return self.rollout is not None and not self.rollout.ended
-
-    def worker(self, name: str) -> Worker | None:
-        return next((worker for worker in self.workers if worker.name == name), None)
-
-    def of(self, revision: int) -> tuple[Worker, ...]:
-        return tuple(worker for worker in self.workers if worker.revision == revision)
-
-
-Step = tuple[ServingState, tuple[Action, ...]]
+from hyperion.domain.rollout_plan import RolloutPlan
+from hyperion.domain.serving_state import Rollout, RolloutState, ServingState, Step, in_turn
+from hyperion.domain.shifting import abort, begin_shift, promote_if_ready, promoted, restart_stable, settle
+from hyperion.domain.worker_state import Worker, WorkerState
 
 
 def advance(state: ServingState, observation: Observation) -> Step:
@@ -105,164 +50,228 @@ def advance(state: ServingState, observation: Observation) -> Step:
     Observations that no longer concern anything (a late message of a worker that was given up) change nothing.
     """
     match observation:
-        case Resumed(revision, size):
-            return _spawn_all(replace(state, active=revision, size=size), revision, size)
-        case RolloutAsked(revision, size):
-            rollout = Rollout(revision, size, RolloutState.PROVING)
-            return _spawn_all(replace(state, rollout=rollout), revision, size)
-        case Reached(name, reached):
+        case Resumed():
+            return _resumed(state, observation)
+        case RolloutAsked(revision, plan):
+            return _asked(state, revision, plan)
+        case Reached(name) | Failed(name) | Exited(name):
             worker = state.worker(name)
-            return (state, ()) if worker is None else _reached(state, worker, reached)
-        case Failed(name, reason):
-            worker = state.worker(name)
-            return (state, ()) if worker is None else _failed(state, worker, reason)
-        case Exited(name, reason, accepted_s):
-            worker = state.worker(name)
-            return (state, ()) if worker is None else _exited(state, worker, reason, accepted_s)
+            return (state, ()) if worker is None else _heard(state, worker, observation)
+        case Routed():
+            return canary.routed(state, observation)
+        case Judged(verdict):
+            return watching.judge_watch(state, verdict) if state.watching else canary.judge_step(state, verdict)
         case RespawnDue(revision, index):
-            if state.stopping or revision != state.active or state.worker(worker_name(revision, index)):
-                return state, ()
-            return _spawn(state, revision, index)
-        case PromotionWritten():
-            return _promoted(state)
-        case PromotionRefused(reason):
-            return _abort(state, reason)
+            return _respawn(state, revision, index)
+        case WarmthOver(revision):
+            return dismiss(state, [worker for worker in state.of(revision) if worker.rests])
+        case StepWritten() | PromotionWritten() | WriteRefused():
+            return _written(state, observation)
+        case RestartAsked():
+            return renewal.asked(state)
         case StopAsked():
-            pass
-    return _stop(state, observation.reason)
+            return _stop(state, observation.reason)
 
 
-def backoff_s(crashes: int) -> float:
-    """Pause before the respawn after so many crashes in a row: none, then 0.2 s doubling up to a limit."""
-    return 0.0 if crashes <= 1 else min(LONGEST_BACKOFF_S, 0.1 * 2 ** (crashes - 1))
+def _written(state: ServingState, answer: StepWritten | PromotionWritten | WriteRefused) -> Step:
+    """What the ledger said."""
+    match answer:
+        case StepWritten():
+            return canary.step_written(state)
+        case PromotionWritten():
+            return promoted(state)
+        case WriteRefused(reason):
+            return abort(state, reason)
 
 
-def _spawn(state: ServingState, revision: int, index: int) -> Step:
-    workers = (*state.workers, Worker(revision, index))
-    return replace(state, workers=workers), (Spawn(revision, index),)
+# --- what is asked ---
 
 
-def _spawn_all(state: ServingState, revision: int, size: int) -> Step:
+def _resumed(state: ServingState, resumed: Resumed) -> Step:
+    """Keep the adopted workers of the active revision, and the warm ones of the one before it; all others leave.
+
+    What an earlier supervisor began after the promotion goes on: the watch, or the way back.
+    """
+    plan, active = resumed.plan, resumed.revision
+    state = replace(
+        state,
+        active=active,
+        size=plan.size,
+        spare=plan.spare,
+        previous=resumed.replaced if plan.automatic and not plan.rescue else None,
+        workers=resumed.adopted,
+    )
+    is_canary = any(worker.state is WorkerState.CANARY for worker in resumed.adopted)
+    unrouted = [Route(worker.name, active, 0.0) for worker in state.accepting(active) if is_canary]
+    kept = [worker for worker in state.workers if worker.rests and worker.revision == resumed.replaced]
+    stray = [worker for worker in state.workers if worker.revision != active and worker not in kept]
+    state, following = in_turn(
+        state,
+        lambda state: dismiss(state, stray),
+        fill_places,
+        lambda state: spawn_missing(state, active, plan.crew),
+        lambda state: _go_on(state, resumed),
+    )
+    warm = [KeepWarm(worker.revision, plan.warm_s) for worker in kept[:1]]
+    return state, (*unrouted, *warm, *following)
+
+
+def _go_on(state: ServingState, resumed: Resumed) -> Step:
+    if resumed.leaves is not None:
+        return watching.go_back(state, resumed.leaves)
+    if not resumed.watch_s or resumed.replaced is None:
+        return state, ()
+    plan = replace(resumed.plan, watch_s=resumed.watch_s)
+    watched = Rollout(resumed.revision, plan, resumed.replaced, RolloutState.BAKING, is_judged=True)
+    return replace(state, rollout=watched), (Judge(resumed.revision, resumed.replaced),)
+
+
+def _asked(state: ServingState, revision: int, plan: RolloutPlan) -> Step:
+    state, ended = watching.end_watch(state, f"revision {revision} was asked for")
+    warm = [] if plan.flips is None else [worker for worker in state.of(plan.flips) if worker.rests]
+    if plan.flips is not None and not warm:
+        plan = replace(plan, flips=None)
+    rollout = Rollout(revision, plan, stable=state.active)
+    state = replace(state, renewing=())
+    if warm:
+        state, actions = _flip(state, rollout, warm)
+    elif plan.recreate and state.of(state.active):
+        state = replace(state, rollout=replace(rollout, state=RolloutState.CLEARING))
+        state, actions = dismiss(state, state.workers)
+    else:
+        state, actions = _prove(state, rollout)
+    return state, (*ended, *actions)
+
+
+def _flip(state: ServingState, rollout: Rollout, warm: list[Worker]) -> Step:
+    """Warm workers are proven already: under their new name they are only told to take traffic."""
+    state = replace(state, rollout=replace(rollout, state=RolloutState.SHIFTING))
     actions: list[Action] = []
-    for index in range(size):
-        state, spawned = _spawn(state, revision, index)
-        actions += spawned
+    for index, worker in enumerate(warm[: rollout.plan.size]):
+        flipped = Worker(rollout.revision, index, WorkerState.GATED, told=True)
+        state = replace(state, workers=tuple(flipped if w.name == worker.name else w for w in state.workers))
+        actions.append(Flip(worker.name, rollout.revision, index))
     return state, tuple(actions)
 
 
-def _put(state: ServingState, worker: Worker) -> ServingState:
-    return replace(state, workers=tuple(worker if w.name == worker.name else w for w in state.workers))
+def _prove(state: ServingState, rollout: Rollout) -> Step:
+    state = replace(state, rollout=replace(rollout, state=RolloutState.PROVING))
+    return spawn_missing(state, rollout.revision, rollout.plan.crew)
+
+
+def _respawn(state: ServingState, revision: int, index: int) -> Step:
+    lost = Worker(revision, index)
+    if not is_kept_alive(state, lost) or state.worker(lost.name) is not None:
+        return state, ()
+    return spawn(state, revision, index)
+
+
+def _stop(state: ServingState, reason: str) -> Step:
+    state, ending = in_turn(
+        replace(state, stopping=True),
+        lambda state: watching.end_watch(state, reason),
+        lambda state: abort(state, reason),
+    )
+    state, leaving = dismiss(state, state.workers)
+    return state, (*ending, *(action for action in leaving if action not in ending))
+
+
+# --- what became of a worker ---
+
+
+def _heard(state: ServingState, worker: Worker, observation: Reached | Failed | Exited) -> Step:
+    match observation:
+        case Reached(_, reached):
+            return _reached(state, worker, reached)
+        case Failed(_, reason):
+            return _failed(state, worker, reason)
+        case Exited(_, reason, accepted_s):
+            return _exited(state, worker, reason, accepted_s)
 
 
 def _candidate(state: ServingState, worker: Worker) -> Rollout | None:
     """The rollout that this worker is a candidate of, as long as it can still be aborted."""
     rollout = state.rollout
-    if rollout is None or rollout.revision != worker.revision:
-        return None
-    return rollout if rollout.state in (RolloutState.PROVING, RolloutState.SHIFTING) else None
+    return rollout if rollout is not None and rollout.reversible and rollout.revision == worker.revision else None
 
 
 def _reached(state: ServingState, worker: Worker, reached: WorkerState) -> Step:
-    if worker.state in (WorkerState.LAME_DUCK, WorkerState.DRAINED) and reached is not WorkerState.DRAINED:
-        return state, ()  # it was told to leave while this message was under way
-    worker = replace(worker, state=reached, told=worker.told and reached is not WorkerState.ACCEPTING)
-    state = _put(state, worker)
-    if reached is WorkerState.GATED:
-        return _gated(state, worker)
-    if reached is WorkerState.ACCEPTING:
-        return _accepting(state, worker)
+    """Take a report in; one that crossed an order to leave, or to come back, says nothing any more."""
+    match reached:
+        case WorkerState.LOADED if worker.state is WorkerState.SPAWNED:
+            return state.put(replace(worker, state=reached)), ()
+        case WorkerState.GATED if worker.state in (WorkerState.SPAWNED, WorkerState.LOADED):
+            return _gated(state.put(replace(worker, state=reached)), worker)
+        case WorkerState.CANARY if worker.state is WorkerState.GATED:
+            return canary.opened(state.put(replace(worker, state=reached)))
+        case WorkerState.ACCEPTING if worker.takes_traffic:
+            accepting = replace(worker, state=reached, told=False)
+            return _accepting(state.put(accepting), accepting)
+        case WorkerState.LAME_DUCK if worker.leaves or worker.rests:
+            return settle(state.put(replace(worker, told=False)))
+        case WorkerState.DRAINED if worker.leaves:
+            return settle(state.put(replace(worker, state=reached, told=False)))
+        case WorkerState.WARM if worker.rests:
+            return settle(state.put(replace(worker, state=reached, told=False)))
     return state, ()
 
 
 def _gated(state: ServingState, worker: Worker) -> Step:
     rollout = _candidate(state, worker)
     if rollout is None:
-        if worker.revision != state.active:
-            return state, ()
-        return _put(state, replace(worker, told=True)), (Accept(worker.name),)
-    candidates = state.of(rollout.revision)
-    if any(candidate.state is not WorkerState.GATED for candidate in candidates):
+        return in_turn(state, fill_places, renewal.go_on) if is_kept_alive(state, worker) else (state, ())
+    if any(candidate.state is not WorkerState.GATED for candidate in state.of(rollout.revision)):
         return state, ()
-    state = replace(state, rollout=replace(rollout, state=RolloutState.SHIFTING))
-    for candidate in candidates:
-        state = _put(state, replace(candidate, told=True))
-    return state, tuple(Accept(candidate.name) for candidate in candidates)
+    if rollout.plan.steps and state.accepting(state.active):
+        return canary.open_doors(state, rollout)
+    return begin_shift(state, rollout)
 
 
 def _accepting(state: ServingState, worker: Worker) -> Step:
     rollout = _candidate(state, worker)
-    if rollout is None:
-        return state, ()
-    ready = all(candidate.state is WorkerState.ACCEPTING for candidate in state.of(rollout.revision))
-    return state, ((Promote(rollout.revision),) if ready else ())
-
-
-def _promoted(state: ServingState) -> Step:
-    rollout = state.rollout
-    if rollout is None or rollout.state is not RolloutState.SHIFTING:
-        return state, ()
-    rollout = replace(rollout, state=RolloutState.DRAINING)
-    state = replace(state, active=rollout.revision, size=rollout.size, rollout=rollout, crashes=())
-    state, actions = _dismiss(state, [worker for worker in state.workers if worker.revision != rollout.revision])
-    state, finish = _finish_if_alone(state)
-    return state, (*actions, *finish)
-
-
-def _finish_if_alone(state: ServingState) -> Step:
-    rollout = state.rollout
-    if rollout is None or rollout.state is not RolloutState.DRAINING:
-        return state, ()
-    if any(worker.revision != rollout.revision for worker in state.workers):
-        return state, ()
-    return replace(state, rollout=replace(rollout, state=RolloutState.PROMOTED)), (Finish(rollout.revision),)
-
-
-def _dismiss(state: ServingState, workers: list[Worker]) -> Step:
-    """Send workers away: those that may hold connections as lame ducks, the others at once."""
-    actions: list[Action] = []
-    for worker in workers:
-        if worker.state is WorkerState.ACCEPTING or worker.told:
-            actions.append(LameDuck(worker.name))
-            state = _put(state, replace(worker, state=WorkerState.LAME_DUCK, told=False))
-        elif worker.state not in (WorkerState.LAME_DUCK, WorkerState.DRAINED):
-            actions.append(Kill(worker.name))
-    return state, tuple(actions)
-
-
-def _abort(state: ServingState, reason: str) -> Step:
-    rollout = state.rollout
-    if rollout is None or rollout.state not in (RolloutState.PROVING, RolloutState.SHIFTING):
-        return state, ()
-    aborted = replace(rollout, state=RolloutState.ABORTED, reason=reason)
-    state, actions = _dismiss(replace(state, rollout=aborted), list(state.of(rollout.revision)))
-    return state, (*actions, Abort(rollout.revision, reason))
+    if rollout is not None:
+        return promote_if_ready(state, rollout)
+    return in_turn(state, lambda state: canary.joined(state, worker), renewal.go_on)
 
 
 def _failed(state: ServingState, worker: Worker, reason: str) -> Step:
-    if _candidate(state, worker) is not None:
-        return _abort(state, reason)
+    rollout = _candidate(state, worker)
+    if rollout is not None and rollout.plan.flips is None:
+        return abort(state, reason)
     return state, (Kill(worker.name),)
 
 
 def _exited(state: ServingState, worker: Worker, reason: str, accepted_s: float) -> Step:
-    rollout = _candidate(state, worker)
-    state = replace(state, workers=tuple(w for w in state.workers if w.name != worker.name))
+    rollout, kept = _candidate(state, worker), is_kept_alive(state, worker)
+    state = remove(state, worker)
     if rollout is not None:
-        return _abort(state, reason)
-    state, finish = _finish_if_alone(state)
-    if finish or state.stopping or worker.revision != state.active:
-        return state, finish
-    counts = dict(state.crashes)
-    crashes = 1 if accepted_s >= STEADY_S else counts.get(worker.index, 0) + 1
-    counts[worker.index] = crashes
-    state = replace(state, crashes=tuple(counts.items()))
-    if crashes >= CRASH_LIMIT:
-        return state, (GiveUp(worker.name, crashes, reason),)
-    return state, (RespawnLater(worker.revision, worker.index, backoff_s(crashes)),)
+        return _lost_candidate(state, rollout, reason)
+    if not kept:
+        return _one_less(state)
+    if (renewed := renewal.left(state, worker)) is not None:
+        return renewed
+    state, actions = replace_lost(state, worker, reason, accepted_s)
+    state, following = in_turn(
+        state,
+        canary.judge_if_routed,
+        canary.skip_if_alone,
+        lambda state: watching.crashed(state, worker.index, reason),
+    )
+    return state, (*actions, *following)
 
 
-def _stop(state: ServingState, reason: str) -> Step:
-    state, aborting = _abort(replace(state, stopping=True), reason)
-    state, leaving = _dismiss(state, list(state.workers))
-    told = {action for action in aborting if isinstance(action, Kill)}
-    return state, (*aborting, *(action for action in leaving if action not in told))
+def _lost_candidate(state: ServingState, rollout: Rollout, reason: str) -> Step:
+    """Abort; but a rescue whose warm workers die goes on with those that live, else with new ones."""
+    if rollout.plan.flips is None:
+        return abort(state, reason)
+    if state.of(rollout.revision):
+        return promote_if_ready(state, rollout)
+    return _prove(state, replace(rollout, plan=replace(rollout.plan, flips=None)))
+
+
+def _one_less(state: ServingState) -> Step:
+    """A worker that was to go has gone: what waited for that goes on."""
+    rollout = state.rollout
+    if rollout is not None and rollout.state is RolloutState.CLEARING and not state.workers:
+        return _prove(state, rollout)
+    return in_turn(state, settle, restart_stable)

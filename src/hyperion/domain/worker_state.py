@@ -1,4 +1,8 @@
-"""Workers as the rollout rules see them: SPAWNED → LOADED → GATED → ACCEPTING → LAME_DUCK → DRAINED → EXITED."""
+"""Workers as the rollout rules see them.
+
+SPAWNED → LOADED → GATED → (CANARY) → ACCEPTING → LAME_DUCK → DRAINED → EXITED, and ACCEPTING → RESTING → WARM, from
+where a flip leads back to ACCEPTING.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +14,23 @@ class WorkerState(StrEnum):
     SPAWNED = "spawned"
     LOADED = "loaded"
     GATED = "gated"
-    """Warm and proven, not taking traffic."""
+    """Loaded and proven, not taking traffic: a candidate, or a spare."""
+    CANARY = "canary"
+    """Answers what other workers forward to it, takes no connection itself."""
     ACCEPTING = "accepting"
     LAME_DUCK = "lame_duck"
-    """Finishes what it has, takes no new connection."""
+    """Finishes what it has, takes no new connection, then exits."""
     DRAINED = "drained"
+    RESTING = "resting"
+    """Finishes what it has, takes no new connection, and stays."""
+    WARM = "warm"
+    """It rested: loaded and proven, without a connection, ready to be flipped back."""
     EXITED = "exited"
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One process of a revision; ``told`` says that it was told to take traffic and has not yet answered."""
+    """One process of a revision; ``told`` says that it was told to take or leave traffic and has not yet answered."""
 
     revision: int
     index: int
@@ -30,6 +40,23 @@ class Worker:
     @property
     def name(self) -> str:
         return worker_name(self.revision, self.index)
+
+    @property
+    def takes_traffic(self) -> bool:
+        """Whether it accepts connections, or was told to."""
+        return self.state is WorkerState.ACCEPTING or (
+            self.told and self.state in (WorkerState.GATED, WorkerState.CANARY)
+        )
+
+    @property
+    def leaves(self) -> bool:
+        """Whether it was told to end."""
+        return self.state in (WorkerState.LAME_DUCK, WorkerState.DRAINED)
+
+    @property
+    def rests(self) -> bool:
+        """Whether a flip can bring it back."""
+        return self.state in (WorkerState.RESTING, WorkerState.WARM)
 
 
 def worker_name(revision: int, index: int) -> str:

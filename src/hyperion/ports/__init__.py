@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from hyperion.ports.access import KeyRings
 from hyperion.ports.client import Answer, InferenceClient
 from hyperion.ports.clock import Clock
 from hyperion.ports.conversion import Conversion, ConversionOptions, ModelConverters
@@ -41,7 +42,7 @@ from hyperion.ports.models import (
 from hyperion.ports.processing import Encoded, Processor, Processors, TokenPlaces
 from hyperion.ports.reporter import Reporter
 from hyperion.ports.state import Ledger, PackageStore, ProofRecord, ReportStore, ServingLog
-from hyperion.ports.supervision import SupervisorControl, WorkerLauncher, WorkerProcess
+from hyperion.ports.supervision import OrphanedWorker, ServiceManager, SupervisorControl, WorkerLauncher, WorkerProcess
 from hyperion.ports.tensors import Array, Tensors
 from hyperion.ports.weights import ModelWeight, ModelWeights
 
@@ -98,6 +99,7 @@ __all__ = [
     "InferenceClient",
     "InferenceJob",
     "InferenceResult",
+    "KeyRings",
     "Ledger",
     "MemoryFigures",
     "ModelConverters",
@@ -107,6 +109,7 @@ __all__ = [
     "ModelSources",
     "ModelWeight",
     "ModelWeights",
+    "OrphanedWorker",
     "PackageOpener",
     "PackageStore",
     "PreparedLayer",
@@ -120,6 +123,7 @@ __all__ = [
     "Reporter",
     "Sandbox",
     "SandboxLimits",
+    "ServiceManager",
     "ServingLog",
     "Session",
     "SessionOptions",

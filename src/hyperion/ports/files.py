@@ -60,6 +60,17 @@ class Files(Protocol):
             HostError: As above.
         """
 
+    def discard(self, path: Path, swept_by: Path) -> None:
+        """Remove a folder: it loses its name in one step, its bytes go after that.
+
+        Args:
+            path: The folder.
+            swept_by: A path beside it; whoever writes that next removes what a killed process left of this.
+
+        Raises:
+            HostError: As above.
+        """
+
 
 ChangeMethod = Literal["in_place", "cloned", "copied", "replaced"]
 """How a package came to its new manifest: within the file; in a clone or a copy of it that took its name, so that other

@@ -30,8 +30,14 @@ class HostFacts(Protocol):
     def platform_name(self) -> str:
         """The profile's name alone, ``linux/amd64``, without asking the machine for the rest."""
 
+    def memory_bytes(self) -> int | None:
+        """Memory of this machine, or less where a control group of ours allows less; None where nothing says."""
+
     def memory_available_bytes(self) -> int:
-        """What new processes may take without swapping, by the kernel's estimate."""
+        """What new processes may take without swapping, by the kernel's estimate, and by our control groups' limits."""
+
+    def memory_in_use_bytes(self) -> int | None:
+        """What all processes of the machine hold that is in no file; None where the kernel does not say."""
 
     def process(self, pid: int) -> ProcessUsage | None:
         """None where the process is gone."""
@@ -52,3 +58,6 @@ class HostFacts(Protocol):
         """Name of the operating-system user."""
 
     def port_is_free(self, host: str, port: int) -> bool: ...
+
+    def socket_fault(self, path: Path) -> str | None:
+        """Why no unix socket could be bound there; None where it could, also in place of one that nobody listens on."""

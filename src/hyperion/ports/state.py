@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -36,6 +36,21 @@ class PackageStore(Protocol):
 
     def export(self, digest: str, output: Path) -> None:
         """Write the package as one file, bit-identical to the file it came from; atomic, durable."""
+
+    def export_tree(self, digest: str, output: Path, shared: Mapping[str, Path]) -> int:
+        """Write the package as a directory of read-only files, not verified; returns the bytes that it shares.
+
+        Args:
+            digest: The package's.
+            output: An empty folder.
+            shared: Files by the digest of what they hold. They become hard links in place of copies, where they are
+                this user's, nobody may write them, and the file system can; the store's own files never do, so that
+                damage to the one does not reach the other.
+
+        Raises:
+            NotFoundError: It was never admitted.
+            HostError: No space, no permission.
+        """
 
 
 class ProofRecord(Protocol):

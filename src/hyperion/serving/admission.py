@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hyperion.domain.command import Deploy, Progress
-from hyperion.domain.deployment import Revision
+from hyperion.domain.deployment import Origin, Revision
 from hyperion.domain.manifest import Manifest
-from hyperion.errors import ConflictError
+from hyperion.errors import ConfigError, ConflictError, Problem
 from hyperion.ports import Clock, Ledger, PackageOpener, PackageStore
 
 MIB = 1024 * 1024
@@ -23,6 +23,7 @@ async def admit_package(
     """Copy the package into the store, in a thread, and return its manifest.
 
     Raises:
+        NotFoundError: It should be in the store, and is not (code ``store.package_not_found``).
         ConflictError: It is not the package that was checked (code ``package.changed``).
         PackageError: It is broken.
         HostError: It cannot be stored.
@@ -36,6 +37,9 @@ async def admit_package(
 
 
 def _admit(packages: PackageOpener, store: PackageStore, command: Deploy, say: Callable[[str], None]) -> Manifest:
+    if command.package_path is None:
+        with store.open(command.expected_digest) as stored:
+            return stored.manifest
     with packages.open(Path(command.package_path)) as package:
         if package.digest != command.expected_digest:
             raise ConflictError(
@@ -63,11 +67,9 @@ def _admit(packages: PackageOpener, store: PackageStore, command: Deploy, say: C
 def make_revision(command: Deploy, manifest: Manifest, ledger: Ledger, clock: Clock) -> Revision:
     """The next revision of the deployment that the config names."""
     name = command.config.name or manifest.name
-    numbers = [revision.number for revision in ledger.revisions(name)]
-    active = next((found.active_revision for found in ledger.deployments() if found.name == name), None)
     return Revision(
         deployment=name,
-        number=max(numbers, default=0) + 1,
+        number=_next_number(ledger, name),
         digest=command.expected_digest,
         model=manifest.name,
         version=manifest.version,
@@ -75,7 +77,49 @@ def make_revision(command: Deploy, manifest: Manifest, ledger: Ledger, clock: Cl
         origin=command.origin,
         reason=command.reason,
         override=command.override,
-        replaces=active,
+        replaces=_active_number(ledger, name),
         actor=command.actor,
         created_at=clock.now(),
     )
+
+
+def require_possible(revision: Revision, active: Revision | None) -> None:
+    """Refuse a canary whose requests would arrive where the active revision does not listen.
+
+    Raises:
+        ConfigError: Code ``rollout.canary_moves``.
+    """
+    if active is None or revision.origin is not Origin.DEPLOY or revision.config.strategy != "canary":
+        return
+    here, there = active.config.serve, revision.config.serve
+    if here.address == there.address:
+        return
+    raise ConfigError(
+        f"a canary gets requests from the active revision, which listens at {here.place}, not at {there.place}",
+        problems=[Problem("serve", f"expected the address of revision {active.number}, {here.place}")],
+        hint="move first, with the strategy 'blue-green', or keep the address",
+        code="rollout.canary_moves",
+    )
+
+
+def revision_like(target: Revision, ledger: Ledger, clock: Clock, *, actor: str, reason: str) -> Revision:
+    """The next revision of the deployment: ``target`` again, as a rollback."""
+    return target.model_copy(
+        update={
+            "number": _next_number(ledger, target.deployment),
+            "origin": Origin.ROLLBACK,
+            "reason": reason,
+            "override": None,
+            "replaces": _active_number(ledger, target.deployment),
+            "actor": actor,
+            "created_at": clock.now(),
+        }
+    )
+
+
+def _next_number(ledger: Ledger, deployment: str) -> int:
+    return max((revision.number for revision in ledger.revisions(deployment)), default=0) + 1
+
+
+def _active_number(ledger: Ledger, deployment: str) -> int | None:
+    return next((found.active_revision for found in ledger.deployments() if found.name == deployment), None)

@@ -6,19 +6,22 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hyperion.errors import EngineError
 from hyperion.ports import Array, Session, Tensors
 from hyperion.serving.batching import Batcher
-from hyperion.serving.connection import Door
+from hyperion.serving.door import Door, Headers
 from hyperion.serving.exposition import CONTENT_TYPE, render_metrics
 from hyperion.serving.failure_log import FailureLog
 from hyperion.serving.protocol import (
+    Body,
     InferenceRequest,
     RequestRefused,
     ServedModel,
+    json_length,
     parse_infer,
     render_error,
     render_infer,
@@ -27,7 +30,8 @@ from hyperion.serving.protocol import (
     request_id,
 )
 from hyperion.serving.raw_inputs import RawRequests
-from hyperion.serving.telemetry import INFLIGHT, read_slots
+from hyperion.serving.router import Router
+from hyperion.serving.telemetry import INFLIGHT, Slot, read_slots
 
 INLINE_RUN_MS = 1.0
 """A model that runs faster than this is run in the event loop: a thread would cost more than it frees."""
@@ -41,10 +45,16 @@ JSON_TYPE = b"application/json"
 Scope = dict[str, Any]
 Receive = Callable[[], Any]
 Send = Callable[[dict[str, Any]], Any]
+Reply = tuple[int, Headers, bytes]
+"""Status, headers beside the identity's, and body."""
 
 
 class Application:
-    """Answers requests; one per worker."""
+    """Answers requests; one per worker.
+
+    Attributes:
+        router: Says which infer requests a candidate answers. A request that names a version is never one of them.
+    """
 
     def __init__(
         self,
@@ -64,7 +74,6 @@ class Application:
         self._raw_requests = raw_requests
         self._session = session
         self._door = door
-        self._slot = door.slot
         self._log = log
         self._metrics_dir = metrics_dir
         self._inline_bytes = INLINE_BODY_BYTES if run_ms < INLINE_RUN_MS else 0
@@ -72,9 +81,9 @@ class Application:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
         self._batcher: Batcher | None = None
         if max_batch > 1:
-            self._batcher = Batcher(self._run_engine, self._thread, max_batch, max_wait_s, self._slot.batched)
+            self._batcher = Batcher(self._run_engine, self._thread, max_batch, max_wait_s, self._batched)
         self._timeout_s = door.limits.request_timeout_s
-        self._identity_bytes = sum(len(name) + len(value) + 4 for name, value in door.default_headers)
+        self.router = Router(door.limits.max_inflight, self._timeout_s / 2)
         base = f"/v2/models/{model.name}"
         names = (base, f"{base}/versions/{model.version}")
         document = render_model(model)
@@ -88,19 +97,25 @@ class Application:
             self._documents[name] = document
             self._documents[f"{name}/ready"] = ready
         self._infer_paths = {f"{name}/infer" for name in names}
+        self._shared_path = f"{base}/infer"
+        self._head_bytes = 80 + sum(len(name) + len(value) + 4 for name, value in door.identity)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def rename(self, revision: int) -> None:
+        """Answer as another revision of the same package and configuration."""
+        self._model = replace(self._model, revision=revision)
+
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
         try:
             if path in self._infer_paths and method == "POST":
-                await self._infer(scope, receive, send)
+                await self._infer(scope, send)
             else:
-                status, body, headers = self._answer(path, method)
-                await _respond(send, status, body, headers)
+                status, body, headers = self._look_up(path, method)
+                await _respond(send, status, body, headers, self._door.identity)
         finally:
-            self._slot.counters[INFLIGHT] -= 1
+            scope["slot"].counters[INFLIGHT] -= 1
 
-    def _answer(self, path: str, method: str) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+    def _look_up(self, path: str, method: str) -> tuple[int, bytes, Headers]:
         """What anything but inference gets."""
         allowed = b"POST" if path in self._infer_paths else b"GET, HEAD"
         path = path.rstrip("/") or "/"
@@ -112,35 +127,82 @@ class Application:
                 return 200, text, [(b"content-type", CONTENT_TYPE.encode())]
             return 200, self._documents[path], []
         if method == "POST" and path.endswith("/infer"):
-            self._slot.refused("not_found")
+            self._door.slot.refused("not_found")
         model = self._model
         return 404, render_error(f"nothing at {path[:200]!r}; this serves {model.name!r} version {model.version}"), []
 
-    async def _infer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = scope["received_ns"]
-        body: bytes = (await receive())["body"]
-        status, headers = 200, []
+    def answer_at_once(self, body: Body, json_bytes: int | None) -> Reply | None:
+        """The answer to a forwarded request where it is small and the model quick; None where it takes a task."""
+        if self._batcher is not None or len(body) >= self._inline_raw_bytes:
+            return None
+        slot, started = self._door.slot, time.perf_counter_ns()
+        slot.counters[INFLIGHT] += 1
         try:
-            answer = await self._run(body)
-        except RequestRefused as refusal:
-            status, answer = refusal.status, render_error(refusal.message)
-            self._slot.failed(refusal.cause)
-            self._log.write(refusal.cause, status, refusal.message, request_id(body))
-            if refusal.cause == "overloaded":
-                headers = [(b"retry-after", b"%d" % RETRY_AFTER_S)]
+            request = self._admit(body, json_bytes, slot)
+            reply: Reply = (200, *render_infer(self._model, request, self._run_request(request)))
         except Exception as error:  # noqa: BLE001  (the process edge of a request)
-            status, answer = 500, render_error("internal error; the worker's log has the cause")
-            self._slot.failed("internal")
-            self._log.write("internal", status, f"{type(error).__name__}: {error}", request_id(body), error)
-        # Counted before it is sent: whoever has an answer finds it in the counters.
-        self._slot.answered(time.perf_counter_ns() - started, len(answer) + self._identity_bytes + 80)
-        await _respond(send, status, answer, headers)
+            reply = self._failure(error, body[:json_bytes], slot)
+        finally:
+            slot.counters[INFLIGHT] -= 1
+        return self._counted(reply, started, slot)
 
-    async def _run(self, body: bytes) -> bytes:
+    async def answer_forwarded(self, body: Body, json_bytes: int | None) -> Reply:
+        """The answer to an infer request that another worker read."""
+        slot = self._door.slot
+        slot.counters[INFLIGHT] += 1
+        try:
+            return await self._answer(body, json_bytes, time.perf_counter_ns(), slot)
+        finally:
+            slot.counters[INFLIGHT] -= 1
+
+    async def _infer(self, scope: Scope, send: Send) -> None:
+        started, slot = scope["received_ns"], scope["slot"]
+        body: Body = scope["body"]
+        json_bytes = json_length(scope["headers"])
+        if self.router.is_on and scope["path"] == self._shared_path and self.router.chooses(scope["headers"]):
+            slot.counters[INFLIGHT] -= 1  # it is in work elsewhere, and counts there
+            try:
+                forwarded = await self.router.forward(bytes(body), json_bytes, slot)
+            finally:
+                slot.counters[INFLIGHT] += 1
+            if forwarded is not None:
+                found, identity = forwarded
+                await _respond(send, found.status, found.body, found.headers, identity)
+                return
+            started = time.perf_counter_ns()  # the time that the candidate took is not ours
+        status, headers, answer = await self._answer(body, json_bytes, started, slot)
+        await _respond(send, status, answer, headers, self._door.identity)
+
+    async def _answer(self, body: Body, json_bytes: int | None, started: int, slot: Slot) -> Reply:
+        try:
+            reply: Reply = (200, *await self._run(self._admit(body, json_bytes, slot), body))
+        except Exception as error:  # noqa: BLE001  (the process edge of a request)
+            reply = self._failure(error, body[:json_bytes], slot)
+        return self._counted(reply, started, slot)
+
+    def _failure(self, error: Exception, body: Body, slot: Slot) -> Reply:
+        """What a client gets whose request failed, counted by its cause and logged."""
+        if not isinstance(error, RequestRefused):
+            slot.failed("internal")
+            self._log.write("internal", 500, f"{type(error).__name__}: {error}", request_id(body), error)
+            return 500, [], render_error("internal error; the worker's log has the cause")
+        slot.failed(error.cause)
+        self._log.write(error.cause, error.status, error.message, request_id(body))
+        headers = [(b"retry-after", b"%d" % RETRY_AFTER_S)] if error.cause == "overloaded" else []
+        return error.status, headers, render_error(error.message)
+
+    def _counted(self, reply: Reply, started: int, slot: Slot) -> Reply:
+        """Counted before it is sent: whoever has an answer finds it in the counters."""
+        slot.answered(time.perf_counter_ns() - started, len(reply[2]) + self._head_bytes)
+        return reply
+
+    def _admit(self, body: Body, json_bytes: int | None, slot: Slot) -> InferenceRequest:
         limit = self._door.limits.max_inflight
-        if self._slot.counters[INFLIGHT] > limit:
+        if slot.counters[INFLIGHT] > limit:
             raise RequestRefused("overloaded", f"{limit} requests are in work, the most that are accepted; retry later")
-        request = parse_infer(self._model, body)
+        return parse_infer(self._model, body, json_bytes)
+
+    async def _run(self, request: InferenceRequest, body: Body) -> tuple[Headers, bytes]:
         if self._batcher is not None:
             outputs = await self._in_time(self._run_batched(request, self._batcher))
         elif len(body) < (self._inline_bytes if request.raw is None else self._inline_raw_bytes):
@@ -169,6 +231,9 @@ class Application:
         encoded = self._raw_requests.encode(request.raw)
         return self._raw_requests.answered(encoded, self._run_engine(encoded.feeds), request.outputs)
 
+    def _batched(self, requests: int) -> None:
+        self._door.slot.batched(requests)
+
     def _run_engine(self, feeds: Tensors) -> dict[str, Array]:
         began = time.perf_counter_ns()
         try:
@@ -177,13 +242,13 @@ class Application:
             if error.code == "engine.timeout":
                 raise RequestRefused("timeout", f"no answer within {self._timeout_s:g} s") from error
             raise RequestRefused("engine", f"the inference engine refused the request: {error.message}") from error
-        self._slot.ran(time.perf_counter_ns() - began)
+        self._door.slot.ran(time.perf_counter_ns() - began)
         return outputs
 
 
-async def _respond(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+async def _respond(send: Send, status: int, body: bytes, headers: Headers, identity: Headers) -> None:
     length = (b"content-length", b"%d" % len(body))
     if not any(name == b"content-type" for name, _ in headers):
         headers = [(b"content-type", JSON_TYPE), *headers]
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    await send({"type": "http.response.start", "status": status, "headers": [*identity, *headers, length]})
     await send({"type": "http.response.body", "body": body})

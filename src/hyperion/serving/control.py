@@ -1,7 +1,7 @@
 """The control socket of the supervisor: one JSON object a line; commands in, progress and one final reply out.
 
-A request line is ``{"protocol": 1, "command": {…}}``. The socket lies in a 0700 folder and is 0600: whoever may
-connect may command.
+A request line is ``{"protocol": 1, "command": {…}}``. The socket lies in a 0700 folder and is 0600; beyond that the
+kernel is asked whose a client is, and another user's is refused by name.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -24,12 +27,15 @@ from hyperion.domain.command import (
     line_of,
     parse_command,
 )
-from hyperion.errors import ConfigError, ConflictError, HyperionError
+from hyperion.errors import ConfigError, ConflictError, HostError, HyperionError
 
 REQUEST_S = 60.0
 """How long a client may be connected before it has said what it wants."""
 LINE_LIMIT = 16 * 1024 * 1024
 """Longest command; a Deploy carries its checklist."""
+
+_CREDENTIALS = struct.Struct("iII")
+"""struct ucred: pid, uid and gid (man 7 unix)."""
 
 Tell = Callable[[Progress], None]
 Handler = Callable[[Command, Tell], Awaitable[Reply]]
@@ -77,6 +83,11 @@ class ControlServer:
         if task is not None:
             self._conversations.add(task)
             task.add_done_callback(self._conversations.discard)
+        stranger = _stranger(writer)
+        if stranger is not None:
+            writer.write(line_of(refusal(stranger)))
+            writer.close()
+            return
         try:
             while line := await asyncio.wait_for(reader.readline(), REQUEST_S):
                 await self._answer(line, writer)
@@ -104,6 +115,22 @@ class ControlServer:
         except Exception as error:  # noqa: BLE001  (the process edge)
             _log.exception("a command failed")
             return refusal(HyperionError(f"the supervisor failed: {type(error).__name__}: {error}", code="internal"))
+
+
+def _stranger(writer: asyncio.StreamWriter) -> HostError | None:
+    """Why this client may not command: the kernel says whose it is."""
+    raw = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, user, _ = _CREDENTIALS.unpack(raw)
+    own = os.geteuid()
+    if user == own:
+        return None
+    return HostError(
+        f"the supervisor is user {own}'s, you are user {user}: only the user that it runs as may command it",
+        hint=f"run the command as that user: sudo -u '#{own}' hyperion …",
+        code="control.foreign_user",
+        expected=own,
+        actual=user,
+    )
 
 
 def refusal(error: HyperionError) -> Refused:

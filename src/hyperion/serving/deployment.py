@@ -5,17 +5,29 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from socket import socket
+from typing import Any
 
 from hyperion.domain import action as act
 from hyperion.domain import observation as seen
-from hyperion.domain.command import Deployed, Progress
-from hyperion.domain.deployment import Revision
+from hyperion.domain.command import Deployed, Until
+from hyperion.domain.config import DeploymentConfig
+from hyperion.domain.confinement import Protection
+from hyperion.domain.deployment import Origin, Revision
 from hyperion.domain.event import EventKind
-from hyperion.domain.rollout import RolloutState, ServingState, advance
-from hyperion.domain.worker_state import Worker, WorkerState
+from hyperion.domain.evidence import Verdict
+from hyperion.domain.rollout import advance
+from hyperion.domain.rollout_plan import plan_rollout, serves_alike
+from hyperion.domain.serving_state import RolloutState, ServingState
+from hyperion.domain.worker_state import WorkerState
 from hyperion.errors import HyperionError
-from hyperion.serving.listener import Listeners, url_of
+from hyperion.serving.admission import revision_like
+from hyperion.serving.bakes import Bakes
+from hyperion.serving.following import Followers, Tell
+from hyperion.serving.lineage import Lineage
+from hyperion.serving.orders import give
+from hyperion.serving.reconciliation import Found
 from hyperion.serving.record import DeploymentRecord
 from hyperion.serving.surroundings import Surroundings
 from hyperion.serving.telemetry import forget_slots
@@ -25,6 +37,8 @@ from hyperion.serving.worker_set import WorkerSet
 
 KEPT_REVISIONS = 20
 """So many replaced revisions stay in /metrics."""
+SUPERVISOR = "supervisor"
+"""The actor of what nobody asked for."""
 
 
 class RunningDeployment:
@@ -33,13 +47,23 @@ class RunningDeployment:
     Args:
         name: The deployment's name.
         surroundings: Ports.
+        listen: Opens the socket of a revision that has one of its own.
         on_ended: Called once, when nothing of it runs any more.
     """
 
-    def __init__(self, name: str, surroundings: Surroundings, on_ended: Callable[[RunningDeployment], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        surroundings: Surroundings,
+        listen: Callable[[Revision], socket],
+        on_ended: Callable[[RunningDeployment], None],
+    ) -> None:
         self.name = name
         self.state = ServingState()
         self.trouble: str | None = None
+        self.alert: str | None = None
+        """What happened that nobody asked for, until the next rollout that somebody asks for."""
+        self.warm_until: datetime | None = None
         self.workers = WorkerSet(
             name,
             surroundings,
@@ -47,18 +71,21 @@ class RunningDeployment:
             say=self._say,
             on_accepting=self._accepting,
             on_gone=self._gone,
+            on_replayed=self._replayed,
+            on_confined=self._confined,
         )
         self._around = surroundings
         self._record = DeploymentRecord(surroundings.ledger, name)
+        self._listen = listen
         self._on_ended = on_ended
-        self._revisions: dict[int, Revision] = {}
-        self._listeners = Listeners()
+        self._lineage = Lineage()
         self._observations: deque[seen.Observation] = deque()
         self._advancing = False
         self._stop_recorded = False
+        self._confined_revisions: set[int] = set()
         self._ended = asyncio.Event()
-        self._outcome: asyncio.Future[Deployed] | None = None
-        self._tell: Callable[[Progress], None] = _tell_nobody
+        self._followers = Followers()
+        self._bakes = Bakes(self.workers, surroundings.clock, self.observe, self._say)
         self._began_s = 0.0
 
     # --- what the supervisor asks ---
@@ -66,44 +93,83 @@ class RunningDeployment:
     @property
     def active(self) -> Revision | None:
         """The revision that receives traffic by default."""
-        return None if self.state.active is None else self._revisions.get(self.state.active)
+        return self._lineage.get(self.state.active)
+
+    @property
+    def warm(self) -> Revision | None:
+        """The replaced revision that stays loaded; None where none does."""
+        return self._lineage.get(self.state.warm)
 
     @property
     def url(self) -> str | None:
-        listener = None if self.state.active is None else self._listeners.of(self.state.active)
-        return None if listener is None else url_of(listener)
+        return self._lineage.url(self.state.active)
+
+    @property
+    def gates(self) -> str | None:
+        """What the gates say at the moment; None where nothing is judged."""
+        return self._bakes.latest
+
+    def guard_faults(self, revision: Revision) -> tuple[str, ...]:
+        """What of its keys and certificates could not be read anew."""
+        return self._around.guards.faults(revision.config.serve)
 
     def listener_for(self, revision: Revision) -> socket | None:
         """The socket of the active revision, where the new one listens at the same place."""
-        active = self.active
-        if active is None:
-            return None
-        there, here = active.config.serve, revision.config.serve
-        return self._listeners.of(active.number) if (there.host, there.port) == (here.host, here.port) else None
+        return self._lineage.shared(self.state.active, revision)
 
-    def resume(self, revision: Revision, listener: socket) -> None:
-        """Serve a revision that was proven and promoted before this supervisor started."""
-        self._take_in(revision, listener)
-        self.observe(seen.Resumed(revision.number, revision.config.workers))
+    def warm_twin(self, digest: str, config: DeploymentConfig) -> Revision | None:
+        """The warm revision whose workers are what this package and config ask for."""
+        warm = self.warm
+        is_twin = warm is not None and warm.digest == digest and serves_alike(warm.config, config)
+        return warm if is_twin else None
 
-    async def roll_out(self, revision: Revision, listener: socket, tell: Callable[[Progress], None]) -> Deployed:
-        """Bring a new revision into service; returns when the rollout has come to its end."""
+    def resume(self, found: Found, listener: socket) -> None:
+        """Serve a revision that was promoted before this supervisor started, with the workers that it finds."""
+        for survivor, theirs in found.survivors:
+            self._lineage.add(theirs, listener)
+            self.workers.adopt(survivor, theirs)
+        revision = found.revision
         self._take_in(revision, listener)
-        self._tell, self._record.actor = tell, revision.actor
+        workers = tuple(survivor.worker for survivor, _ in found.survivors)
+        plan = plan_rollout(revision.config, rescue=revision.origin is Origin.ROLLBACK)
+        self.observe(seen.Resumed(revision.number, plan, revision.replaces, workers, found.watch_s, found.leaves))
+
+    async def roll_out(self, revision: Revision, listener: socket, tell: Tell, until: Until) -> Deployed:
+        """Bring a new revision into service; returns when the rollout has come as far as ``until`` says."""
+        answer = self._followers.add(revision, until, tell)
+        self._record.actor, self.alert = revision.actor, None
+        self._begin(revision, listener)
+        self._answer(revision.number, RolloutState.PLANNED)
+        return await answer
+
+    def _begin(self, revision: Revision, listener: socket) -> None:
+        is_rescue = revision.origin is Origin.ROLLBACK
+        twin = self.warm_twin(revision.digest, revision.config) if is_rescue else None
+        plan = plan_rollout(
+            revision.config,
+            rescue=is_rescue,
+            moves=self._lineage.moves(self.state.active, listener),
+            flips=None if twin is None else twin.number,
+        )
+        self._take_in(revision, listener)
         self._began_s = self._around.clock.monotonic()
-        self._outcome = asyncio.get_running_loop().create_future()
-        self._say("spawn", f"starting {count(revision.config.workers, 'worker')} of revision {revision.number}")
-        self.observe(seen.RolloutAsked(revision.number, revision.config.workers))
-        try:
-            return await self._outcome
-        finally:
-            self._outcome, self._tell = None, _tell_nobody
+        if twin is None:
+            self._say("spawn", f"starting {count(plan.crew, 'worker')} of revision {revision.number}")
+        else:
+            self._say("shift", f"revision {revision.number} takes the warm workers of revision {twin.number}")
+        self.observe(seen.RolloutAsked(revision.number, plan))
+
+    def restart(self) -> None:
+        """Replace every worker of the active revision by a fresh one, without a gap."""
+        if self.active is not None and self.state.serving and not self.state.updating:
+            self._record.note(EventKind.WORKERS_RENEWED, self.active.number)
+        self.observe(seen.RestartAsked())
 
     async def stop(self, *, recorded: bool, reason: str) -> None:
         """Drain and end; ``recorded`` says that the ledger holds the stop already."""
         self._stop_recorded = recorded
         self.observe(seen.StopAsked(reason))
-        self._listeners.close()  # new clients are refused from here on, and do not wait for nobody
+        self._lineage.close()  # new clients are refused from here on, and do not wait for nobody
         self._end_if_empty()
         await self._ended.wait()
 
@@ -119,70 +185,139 @@ class RunningDeployment:
             while self._observations:
                 self.state, actions = advance(self.state, self._observations.popleft())
                 for action in actions:
-                    self._do(action)
+                    if isinstance(action, act.Order):
+                        give(action, self.state, self._lineage, self.workers)
+                    else:
+                        self._act(action)
         finally:
             self._advancing = False
+        if self.state.rollout is None or not self.state.rollout.is_judged:
+            self._bakes.end()
+        if self.active is not None and not self.state.updating:
+            self._bakes.remember(self.active.number, self.active.config.gates.watch_s)
         self._end_if_empty()
 
-    def _do(self, action: act.Action) -> None:
+    def _act(self, action: act.Action) -> None:
         match action:
-            case act.Spawn(revision, index):
-                self.workers.spawn(Worker(revision, index), self._revisions[revision], self._listeners[revision])
-            case act.Accept(name):
-                self.workers.accept(name)
-            case act.LameDuck(name):
-                self.workers.lame_duck(name)
-            case act.Kill(name):
-                self.workers.kill(name)
             case act.RespawnLater(revision, index, delay_s):
                 again = seen.RespawnDue(revision, index)
                 asyncio.get_running_loop().call_later(delay_s, self.observe, again)
+            case act.KeepWarm(revision, seconds):
+                self.warm_until = self._around.clock.now() + timedelta(seconds=seconds)
+                asyncio.get_running_loop().call_later(seconds, self._end_warmth, revision)
             case act.GiveUp(name, crashes, reason):
                 self.trouble = f"worker {name} crashed {crashes} times in a row and was given up: {reason}"
                 self._record.note(
                     EventKind.WORKERS_GAVE_UP, self.state.active, worker=name, crashes=crashes, reason=reason
                 )
+            case act.WriteStep(revision, step, share):
+                self._write_step(revision, step, share)
+            case act.Judge(revision) if self.state.rollout is not None:
+                self._bakes.begin(self.state.rollout, self._lineage[revision].config.gates)
             case act.Promote(revision):
                 self._promote(revision)
-            case act.Abort(revision, reason):
-                self._abort(revision, reason)
-            case act.Finish(revision):
-                self._finish(revision)
+            case act.Abort(revision):
+                self._abort(action)
+            case act.Shifted(revision):
+                self._shifted(revision)
+            case act.GoBack():
+                self._go_back(action)
+            case act.Alert(revision, verdict):
+                self.trouble = f"revision {revision} breaks its gates: {verdict.reason}"
+                self._record.alerted(revision, verdict)
+            case act.Finish():
+                self._finish(action)
 
     # --- acting ---
+
+    def _write_step(self, number: int, step: int, share: float) -> None:
+        """Durable before any request is forwarded; answered before anything else is observed."""
+        bake_s = self._lineage[number].config.canary_steps.steps[step].bake_s
+        try:
+            self._record.canary(number, step, share, bake_s, self._held)
+        except HyperionError as error:
+            reason = f"the canary's step could not be recorded: {error.message}"
+            self._observations.appendleft(seen.WriteRefused(reason))
+            return
+        self._say("canary", f"{100 * share:g}% of the requests go to revision {number} for {bake_s:g} s")
+        self._observations.appendleft(seen.StepWritten())
+
+    @property
+    def _held(self) -> Verdict | None:
+        """What the gates said when they let the latest step of the canary pass."""
+        return None if self.state.rollout is None else self.state.rollout.held
 
     def _promote(self, number: int) -> None:
         """The one durable write on the path of a switch; answered before anything else is observed."""
         try:
-            self._record.promoted(number, self.state.active, self._elapsed_ms())
+            self._record.promoted(number, self.state.active, self._elapsed_ms(), self._held)
         except HyperionError as error:
             reason = f"the promotion could not be recorded: {error.message}"
-            self._observations.appendleft(seen.PromotionRefused(reason))
+            self._observations.appendleft(seen.WriteRefused(reason))
             return
         self.trouble = None
+        self._lineage.open_to(number)
         self._say("promote", f"revision {number} is active")
         self._observations.appendleft(seen.PromotionWritten())
 
-    def _abort(self, number: int, reason: str) -> None:
-        self._say("abort", reason)
-        fault = self._record.aborted(number, self.state.active, reason, self._elapsed_ms(), stopped=self._stop_recorded)
+    def _abort(self, abort: act.Abort) -> None:
+        number, active, rollout = abort.revision, self.state.active, self.state.rollout
+        self._say("abort", abort.reason)
+        if active is not None and rollout is not None and rollout.plan.recreate:
+            self._say("abort", f"revision {active} was stopped for this and is started again")
+        fault = self._record.aborted(abort, active, self._elapsed_ms(), stopped=self._stop_recorded)
+        if self.alert is not None:
+            fault = f"{self.alert}, but the way back was aborted: {abort.reason}"
         self.trouble = fault or self.trouble
-        self._answer(number, promoted=False, reason=reason)
+        self._answer(number, RolloutState.ABORTED, abort.reason)
 
-    def _finish(self, number: int) -> None:
-        self._record.note(EventKind.ROLLOUT_SHIFTED, number, duration_ms=self._elapsed_ms())
+    def _shifted(self, number: int) -> None:
+        warm = self.state.warm
+        self._record.note(EventKind.ROLLOUT_SHIFTED, number, duration_ms=self._elapsed_ms(), warm=warm)
         forget_slots(self.workers.metrics_dir, number - KEPT_REVISIONS)
-        self._listeners.keep_only(number)
-        self._revisions = {number: self._revisions[number]}
-        self._answer(number, promoted=True, reason=None)
+        self._lineage.keep_open({number, warm})
+        if self.state.watching:
+            self._say("watch", f"revision {number} has all traffic and is watched")
+            self._answer(number, RolloutState.BAKING)
 
-    def _answer(self, number: int, *, promoted: bool, reason: str | None) -> None:
-        if self._outcome is None or self._outcome.done():
+    def _go_back(self, back: act.GoBack) -> None:
+        """Write down why, then make a revision like the one before and roll it out."""
+        self._say("return", f"going back from revision {back.revision} to what revision {back.to} was: {back.reason}")
+        self._record.actor = SUPERVISOR
+        reason = self.alert = f"revision {back.revision} was left by the supervisor: {back.reason}"
+        try:
+            self._record.rolled_back(back)
+            target = self._around.ledger.revision(self.name, back.to)
+            revision = revision_like(target, self._around.ledger, self._around.clock, actor=SUPERVISOR, reason=reason)
+            listener = self.listener_for(revision) or self._listen(revision)
+            self._around.ledger.create_revision(revision)
+        except HyperionError as error:
+            self.trouble = f"{reason}, but the way back could not be begun: {error.message}"
+            self._answer(back.revision, RolloutState.ROLLED_BACK, self.trouble)
             return
-        self._outcome.set_result(
+        self._record.note(EventKind.ROLLOUT_STARTED, revision.number)
+        self._followers.follow_back(back.revision, revision.number, back.reason)
+        self._begin(revision, listener)
+
+    def _finish(self, finish: act.Finish) -> None:
+        if finish.note is not None:
+            self._say("watch", f"revision {finish.revision} is watched no more: {finish.note}")
+            self._record.finished(finish)
+        self._answer(finish.revision, RolloutState.PROMOTED)
+
+    def _answer(self, number: int, state: RolloutState, reason: str | None = None) -> None:
+        """Answer the client that waits for this rollout, where it waits for no more than this."""
+        follower = self._followers.due(number, state)
+        if follower is None:
+            return
+        if follower.left_for is not None:
+            fault = "" if reason is None else f"; and the way back was aborted: {reason}"
+            state, reason = RolloutState.ROLLED_BACK, f"{follower.left_for}{fault}"
+        follower.answer.set_result(
             Deployed(
-                revision=self._revisions[number],
-                promoted=promoted,
+                revision=follower.asked,
+                promoted=self.state.active == follower.asked.number,
+                state=state,
                 url=self.url,
                 proof=self.workers.proof,
                 reason=reason,
@@ -192,6 +327,15 @@ class RunningDeployment:
 
     # --- what became of a worker ---
 
+    def _confined(self, link: WorkerLink, protections: tuple[Protection, ...]) -> None:
+        """Kept with the revision, once: all its workers come to be on this host in the same way."""
+        if link.worker.revision not in self._confined_revisions:
+            self._confined_revisions.add(link.worker.revision)
+            self._record.confined(link.worker.revision, protections)
+
+    def _replayed(self, worker: str, findings: list[dict[str, Any]]) -> None:
+        self._bakes.replayed(worker, findings)
+
     def _accepting(self, link: WorkerLink) -> None:
         if link.worker.index in dict(self.state.crashes):
             self._record.note(EventKind.WORKER_READY, link.worker.revision, worker=link.name, pid=link.process.pid)
@@ -199,27 +343,37 @@ class RunningDeployment:
 
     def _gone(self, link: WorkerLink, reason: str) -> None:
         worker = self.state.worker(link.name)
-        if worker is not None and worker.state not in (WorkerState.LAME_DUCK, WorkerState.DRAINED):
+        if worker is not None and not worker.leaves:
             if worker.revision == self.state.active and not self.state.stopping:
                 self._record.note(EventKind.WORKER_EXITED, worker.revision, worker=link.name, reason=reason)
             reason = f"{reason} while {worker.state.value}"
         now = self._around.clock.monotonic()
         accepted_s = 0.0 if link.accepting_since is None else now - link.accepting_since
         self.observe(seen.Exited(link.name, reason, accepted_s))
-        self._release(link.worker.revision)
+        number = link.worker.revision
+        if not self.state.of(number) and (unloaded := self.workers.unloading.unloaded(number)) is not None:
+            self._say("drain", f"revision {number} is unloaded: {unloaded}")
+            self._record.unloaded(number, unloaded)
+        self._forget_unused()
 
-    def _release(self, revision: int) -> None:
-        """Close the socket of a revision that was aborted and has no worker left."""
+    def _end_warmth(self, number: int) -> None:
+        """The time of a revision that was kept warm is over, where it still is."""
+        if any(worker.rests for worker in self.state.of(number)):
+            self._record.note(EventKind.WARMTH_ENDED, number)
+            self.observe(seen.WarmthOver(number))
+
+    def _forget_unused(self) -> None:
+        """Close the sockets of revisions that neither serve, nor come into service, nor have a worker left."""
         rollout = self.state.rollout
-        if revision == self.state.active or self.state.of(revision) or self.state.updating or rollout is None:
-            return
-        self._listeners.release(revision)
+        used = {worker.revision for worker in self.state.workers} | {self.state.active}
+        if rollout is not None and rollout.updating:
+            used |= {rollout.revision, rollout.stable}
+        self._lineage.keep_only(used)
 
     # --- small things ---
 
     def _take_in(self, revision: Revision, listener: socket) -> None:
-        self._revisions[revision.number] = revision
-        self._listeners.add(revision.number, listener)
+        self._lineage.add(revision, listener)
         self.workers.forget_proofs()
 
     def _end_if_empty(self) -> None:
@@ -229,16 +383,13 @@ class RunningDeployment:
             return
         aborted = state.rollout is not None and state.rollout.state is RolloutState.ABORTED
         if state.stopping or (state.active is None and aborted):
-            self._listeners.close()
+            self._lineage.close()
+            self._bakes.close()
             self._ended.set()
             self._on_ended(self)
 
     def _say(self, stage: str, message: str) -> None:
-        self._tell(Progress(stage=stage, message=message))
+        self._followers.say(stage, message)
 
     def _elapsed_ms(self) -> int:
         return round(1000 * (self._around.clock.monotonic() - self._began_s))
-
-
-def _tell_nobody(_progress: Progress) -> None:
-    """Where no client follows."""

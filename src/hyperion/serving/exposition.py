@@ -29,6 +29,10 @@ def render_metrics(slots: Iterable[SlotReading]) -> str:
     received, sent = "Bytes received from clients.", "Bytes of answers to inference requests."
     _counter(lines, groups, "hyperion_received_bytes_total", received, lambda s: s.received_bytes)
     _counter(lines, groups, "hyperion_sent_bytes_total", sent, lambda s: s.sent_bytes)
+    forwarded = "Inference requests that a candidate was to answer, by the revision that read them."
+    fallbacks = "Of the forwarded requests, those that the candidate did not answer and the stable revision did."
+    _counter(lines, groups, "hyperion_forwarded_requests_total", forwarded, lambda s: s.forwarded)
+    _counter(lines, groups, "hyperion_forward_fallbacks_total", fallbacks, lambda s: s.fallbacks)
     _counter(lines, groups, "hyperion_worker_starts_total", "Worker processes started.", lambda s: s.starts)
     _gauge(lines, groups, "hyperion_requests_in_flight", "Requests in work.", lambda s: s.inflight)
     _gauge(lines, groups, "hyperion_workers", "Worker processes alive.", lambda s: int(s.alive))

@@ -20,10 +20,14 @@ class FailureLog:
     """Log lines with the worker's identity; never holds inputs or outputs."""
 
     def __init__(self, deployment: str, revision: int, worker: str) -> None:
-        self._identity = {"deployment": deployment, "revision": revision, "worker": worker}
+        self._identity: dict[str, Any] = {"deployment": deployment, "revision": revision, "worker": worker}
         self._second = 0
         self._lines = 0
         self._suppressed = 0
+
+    def rename(self, revision: int, worker: str) -> None:
+        """From here on the lines are of another revision."""
+        self._identity |= {"revision": revision, "worker": worker}
 
     def write(
         self, cause: str, status: int, message: str, request_id: str | None = None, error: Exception | None = None

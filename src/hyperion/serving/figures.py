@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from hyperion.domain.command import DeploymentStatus
+from hyperion.domain.command import DeploymentStatus, RolloutStatus, WarmRevision
 from hyperion.domain.deployment import Deployment, Revision
 from hyperion.domain.metrics import Histogram, ServingFigures, WorkerFigures
 from hyperion.ports import HostFacts
@@ -82,8 +82,40 @@ def deployment_status(
         url=running.url,
         workers=worker_figures(running, facts),
         trouble=running.trouble or starting,
-        notes=running.workers.notes,
+        rollout=_rollout_status(running),
+        warm=_warm_revision(running, facts),
+        notes=_notes(running, active),
+        protections=running.workers.protections(running.state.active),
     )
+
+
+def _notes(running: RunningDeployment, active: Revision | None) -> tuple[str, ...]:
+    alerts = () if running.alert is None else (running.alert,)
+    faults = () if active is None else running.guard_faults(active)
+    return (*alerts, *faults, *running.workers.notes)
+
+
+def _rollout_status(running: RunningDeployment) -> RolloutStatus | None:
+    rollout = running.state.rollout
+    if rollout is None:
+        return None
+    return RolloutStatus(
+        revision=rollout.revision,
+        state=rollout.state,
+        share=rollout.share or None,
+        gates=running.gates,
+        reason=rollout.reason,
+    )
+
+
+def _warm_revision(running: RunningDeployment, facts: HostFacts) -> WarmRevision | None:
+    warm = running.warm
+    if warm is None or running.warm_until is None:
+        return None
+    sizes = [w.resident_bytes for w in worker_figures(running, facts) if w.revision == warm.number]
+    known = [size for size in sizes if size is not None]
+    memory = sum(known) if known and len(known) == len(sizes) else None
+    return WarmRevision(revision=warm, until=running.warm_until, resident_bytes=memory)
 
 
 def _uptime_s(slots: list[SlotReading], now: datetime) -> float:

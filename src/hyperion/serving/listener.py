@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from hyperion.domain.config import Serve
-from hyperion.errors import ConfigError, HostError, Problem
+from hyperion.errors import HostError
+from hyperion.serving.unix_listener import open_unix_listener
 
 BACKLOG = 2048
+_PLAIN = Serve()
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (names them; binds nothing)
 
 
@@ -34,9 +38,9 @@ class Listeners:
         if listener is not None and not any(listener is other for other in self._sockets.values()):
             listener.close()
 
-    def keep_only(self, revision: int) -> None:
+    def keep_only(self, revisions: Collection[int | None]) -> None:
         """Forget every other revision."""
-        for other in [number for number in self._sockets if number != revision]:
+        for other in [number for number in self._sockets if number not in revisions]:
             self.release(other)
 
     def close(self) -> None:
@@ -46,29 +50,22 @@ class Listeners:
         self._sockets.clear()
 
 
-def require_guarded(serve: Serve) -> None:
-    """Refuse to listen beyond loopback without ``insecure``, since there are no keys yet.
-
-    Raises:
-        ConfigError: Code ``config.insecure_host``.
-    """
-    if serve.insecure or serve.is_loopback:
-        return
-    raise ConfigError(
-        f"serve.host is {serve.host!r}: anyone who reaches this host could use the model, for there are no keys yet",
-        problems=[Problem("serve.host", f"expected a loopback address, found {serve.host!r}")],
-        hint="serve on 127.0.0.1 behind a proxy that authenticates, or say serve.insecure or --insecure",
-        code="config.insecure_host",
-    )
-
-
-def open_listener(serve: Serve) -> socket.socket:
+def open_listener(serve: Serve, handed: Sequence[socket.socket] = ()) -> socket.socket:
     """Bind and listen; connections wait in the backlog until a worker accepts.
+
+    Args:
+        serve: Where.
+        handed: Listening sockets that a service manager opened; a copy of the one that listens there is taken.
 
     Raises:
         HostError: The port is in use (code ``host.port_in_use``), needs rights (``host.port_forbidden``), or the
-            address is not one of this host's (``host.address``).
+            address is not one of this host's (``host.address``); of a unix socket see ``unix_listener``.
     """
+    if serve.socket is not None:
+        named = (other for other in handed if other.family == socket.AF_UNIX and other.getsockname() == serve.socket)
+        found_there = next(named, None)
+        mode = int(serve.socket_mode, 8)
+        return open_unix_listener(Path(serve.socket), mode) if found_there is None else found_there.dup()
     try:
         found = socket.getaddrinfo(
             serve.host, serve.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
@@ -80,6 +77,9 @@ def open_listener(serve: Serve) -> socket.socket:
             code="host.address",
         ) from error
     family, kind, protocol, _, address = found[0]
+    for other in handed:
+        if other.family == family and other.getsockname()[:2] == address[:2]:
+            return other.dup()
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -92,11 +92,17 @@ def open_listener(serve: Serve) -> socket.socket:
     return listener
 
 
-def url_of(listener: socket.socket) -> str:
-    """Where clients on this host reach it."""
+def url_of(listener: socket.socket, serve: Serve = _PLAIN) -> str:
+    """Where clients on this host reach it: ``http://HOST:PORT``, or ``unix:PATH``.
+
+    With TLS it is ``https://``, and the name of the certificate where one is given.
+    """
+    if listener.family == socket.AF_UNIX:
+        return f"unix:{listener.getsockname()}"
     host, port = listener.getsockname()[:2]
     host = _WILDCARDS.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    host = f"[{host}]" if ":" in host else host
+    return f"http://{host}:{port}" if serve.tls is None else f"https://{serve.tls.name or host}:{port}"
 
 
 def _translated(error: OSError, serve: Serve) -> HostError:

@@ -6,6 +6,7 @@ from hyperion.domain.raw_input import RawInputs
 from hyperion.errors import ConfigError, EngineError
 from hyperion.ports import Array, Encoded, Processor, Tensors
 from hyperion.serving.protocol import RequestRefused
+from hyperion.verification.golden import is_finite
 
 _NOT_FINITE = "output.not_finite"
 
@@ -15,10 +16,12 @@ class RawRequests:
 
     Args:
         processor: Of the model that is served.
+        finite_outputs: As in ServedModel.
     """
 
-    def __init__(self, processor: Processor) -> None:
+    def __init__(self, processor: Processor, finite_outputs: frozenset[str] = frozenset()) -> None:
         self._processor = processor
+        self._finite_outputs = finite_outputs
         self._answers = frozenset(spec.name for spec in processor.answer_specs)
 
     def encode(self, inputs: RawInputs) -> Encoded:
@@ -45,5 +48,10 @@ class RawRequests:
         try:
             return outputs | self._processor.answers(encoded, outputs)
         except EngineError as error:
-            cause = "non_finite_output" if error.code == _NOT_FINITE else "engine"
-            raise RequestRefused(cause, error.message) from error
+            raise RequestRefused(self._cause(error, outputs), error.message) from error
+
+    def _cause(self, error: EngineError, outputs: Tensors) -> str:
+        if error.code != _NOT_FINITE:
+            return "engine"
+        expected = self._finite_outputs & outputs.keys()
+        return "non_finite_output" if all(is_finite(outputs[name]) for name in expected) else "invalid_output"

@@ -11,9 +11,10 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import assert_never
+from typing import Any, assert_never
 
 from hyperion.domain.command import (
     Command,
@@ -21,7 +22,6 @@ from hyperion.domain.command import (
     Deployed,
     Ping,
     Pong,
-    Progress,
     Record,
     Recorded,
     Reply,
@@ -32,17 +32,33 @@ from hyperion.domain.command import (
     Stop,
     Stopped,
 )
-from hyperion.domain.deployment import Deployment, Revision, find_deployment
+from hyperion.domain.deployment import Origin, Revision, find_deployment
 from hyperion.domain.document import JsonValue
 from hyperion.domain.event import EventDraft, EventKind
 from hyperion.errors import ConfigError, ConflictError, HostError, HyperionError, NotFoundError
-from hyperion.ports import Clock, HostFacts, Ledger, PackageOpener, PackageStore, ReportStore, WorkerLauncher
-from hyperion.serving.admission import admit_package, make_revision
+from hyperion.ports import (
+    Clock,
+    HostFacts,
+    KeyRings,
+    Ledger,
+    PackageOpener,
+    PackageStore,
+    ReportStore,
+    ServiceManager,
+    WorkerLauncher,
+)
+from hyperion.serving.admission import admit_package, make_revision, require_possible
+from hyperion.serving.adoption import meet_orphans
 from hyperion.serving.control import ControlServer, Tell
 from hyperion.serving.deployment import RunningDeployment
 from hyperion.serving.figures import deployment_status, serving_figures
-from hyperion.serving.listener import open_listener, require_guarded
+from hyperion.serving.guard import Guards, keep_renewing
+from hyperion.serving.listener import open_listener
+from hyperion.serving.reconciliation import Found, reconcile
+from hyperion.serving.service_state import keep_informed
 from hyperion.serving.surroundings import Surroundings
+from hyperion.serving.wording import count
+from hyperion.verification.room import read_claims, require_room
 
 RETRY_LISTEN_S = 0.5
 IDLE_S = 30.0
@@ -61,9 +77,11 @@ class SupervisorParts:
     launcher: WorkerLauncher
     facts: HostFacts
     clock: Clock
+    manager: ServiceManager
     control_path: Path
     metrics_dir: Path
     reports: ReportStore
+    keys: KeyRings
     version: str
     """Of this software."""
 
@@ -74,81 +92,93 @@ class Supervisor:
     Args:
         parts: Ports and places.
         detached: Whether it was started in the background, then it also ends when it has nothing to do.
+        in_terminal: Whether SIGHUP says that its terminal is gone; else it asks for a restart of the workers.
     """
 
-    def __init__(self, parts: SupervisorParts, *, detached: bool = False) -> None:
+    def __init__(self, parts: SupervisorParts, *, detached: bool = False, in_terminal: bool = False) -> None:
         self._parts = parts
         self._detached = detached
+        self._in_terminal = in_terminal
         self._running: dict[str, RunningDeployment] = {}
         self._deploying: set[str] = set()
-        self._resuming: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
         self._end = asyncio.Event()
         self._control = ControlServer(parts.control_path, self._handle)
         self._actor = parts.facts.user()
         self._around = Surroundings(
-            parts.ledger, parts.launcher, parts.facts, parts.clock, parts.metrics_dir, parts.reports, parts.version
+            ledger=parts.ledger,
+            launcher=parts.launcher,
+            facts=parts.facts,
+            clock=parts.clock,
+            metrics_dir=parts.metrics_dir,
+            sockets_dir=parts.control_path.parent,
+            reports=parts.reports,
+            guards=Guards(parts.keys),
+            version=parts.version,
         )
 
     async def run(self) -> None:
-        """Serve what the ledger desires, and commands, until SIGTERM, SIGINT or the last deployment's stop."""
+        """Serve what the ledger desires, and commands, until SIGTERM, SIGINT or the last deployment's stop.
+
+        Where it is killed instead, its workers go on serving, and the next supervisor adopts them.
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end.set)
+        loop.add_signal_handler(signal.SIGHUP, self._end.set if self._in_terminal else self._restart_workers)
         self._note(EventKind.SUPERVISOR_STARTED, pid=os.getpid(), version=self._parts.version)
-        self._reconcile()
+        await self._reconcile()
         await self._control.start()
-        idle = asyncio.create_task(self._end_when_idle()) if self._detached else None
+        chores = [asyncio.create_task(keep_informed(self._parts.manager, self._in_words))]
+        chores.append(asyncio.create_task(keep_renewing(self._renewals)))
+        if self._detached:
+            chores.append(asyncio.create_task(self._end_when_idle()))
         await self._end.wait()
-        if idle is not None:
-            idle.cancel()
-        for task in self._resuming:
-            task.cancel()
+        for chore in (*chores, *self._background):
+            chore.cancel()
+        self._parts.manager.tell("STOPPING=1")
         reason = "the supervisor was told to end"
         await asyncio.gather(*(found.stop(recorded=False, reason=reason) for found in list(self._running.values())))
         await self._control.stop()
         self._note(EventKind.SUPERVISOR_STOPPED, pid=os.getpid())
 
-    # --- what the ledger desires ---
+    # --- what the ledger desires, and who lives ---
 
-    def _reconcile(self) -> None:
-        """Start every desired deployment; a rollout that an earlier supervisor left unfinished is aborted."""
-        for deployment in self._parts.ledger.deployments():
-            if deployment.desired_revision is None:
-                continue
-            if deployment.desired_revision != deployment.active_revision:
-                self._abort_unfinished(deployment)
-            if deployment.active_revision is not None:
-                revision = self._parts.ledger.revision(deployment.name, deployment.active_revision)
-                self._resume(revision)
+    async def _reconcile(self) -> None:
+        """Adopt the workers that an earlier supervisor left, and start what else is desired."""
+        survivors = await meet_orphans(self._parts.launcher)
+        for found in reconcile(self._parts.ledger, survivors, self._actor, self._parts.clock.now()):
+            running = self._add(found.revision.deployment)
+            found.close_copies()
+            if found.survivors:
+                pids: list[JsonValue] = [survivor.process.pid for survivor, _ in found.survivors]
+                self._note(EventKind.WORKERS_ADOPTED, found.revision, pids=pids)
+            if (listener := found.listener) is not None:
+                running.resume(found, listener)
+                if not found.desired:
+                    self._start(running.stop(recorded=True, reason="the deployment was stopped"))
+            elif found.desired:
+                self._start(self._resume_when_free(running, found))
 
-    def _abort_unfinished(self, deployment: Deployment) -> None:
-        draft = EventDraft(
-            kind=EventKind.ROLLOUT_ABORTED,
-            deployment=deployment.name,
-            revision=deployment.desired_revision,
-            actor=self._actor,
-            data={"reason": "the supervisor ended during the rollout"},
-        )
-        self._parts.ledger.restore_desired(deployment.name, deployment.active_revision, draft)
-
-    def _resume(self, revision: Revision) -> None:
-        running = self._add(revision.deployment)
-        task = asyncio.create_task(self._resume_when_free(running, revision))
-        self._resuming.add(task)
-        task.add_done_callback(self._resuming.discard)
-
-    async def _resume_when_free(self, running: RunningDeployment, revision: Revision) -> None:
-        """Start to serve; while the port is in use (workers of a supervisor that died still leave it) try again."""
+    async def _resume_when_free(self, running: RunningDeployment, found: Found) -> None:
+        """Start to serve; while the port is in use, or its keys or certificate cannot be read, try again."""
         while not (running.state.stopping or running.state.updating or running.state.active):
             try:
-                listener = open_listener(revision.config.serve)
-            except HostError as error:
+                self._around.guards.of(found.revision)
+                listener = open_listener(found.revision.config.serve, self._parts.manager.listeners())
+            except (ConfigError, HostError) as error:
                 running.trouble = error.message
                 await asyncio.sleep(RETRY_LISTEN_S)
             else:
                 running.trouble = None
-                running.resume(revision, listener)
+                running.resume(found, listener)
                 return
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it in the background, until the supervisor ends."""
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     # --- commands ---
 
@@ -173,56 +203,63 @@ class Supervisor:
         name = command.config.name
         if name is None:
             raise ConfigError("the config has no name", code="control.malformed")
-        running = self._running.get(name)
-        if name in self._deploying or (running is not None and (running.state.updating or running.state.stopping)):
-            raise ConflictError(
-                f"a rollout of {name!r} is in progress",
-                hint="wait for its end ('hyperion status' shows it), then repeat the command",
-                code="rollout.in_progress",
-            )
+        self._require_settled(name)
+        if name in self._deploying:
+            raise _in_progress(name)
         self._deploying.add(name)
         try:
-            require_guarded(command.config.serve)
+            self._around.guards.require(command.config)
             manifest = await admit_package(self._parts.packages, self._parts.store, command, tell)
             if self._end.is_set():
                 raise ConflictError("the supervisor is ending", hint="repeat the command", code="supervisor.ending")
+            self._require_settled(name)  # a way back that nobody asked for may have begun meanwhile
             revision = make_revision(command, manifest, self._parts.ledger, self._parts.clock)
-            return await self._roll_out(revision, command, tell)
+            if revision.origin is Origin.DEPLOY:  # a way back is not refused for want of room
+                warm = (running.warm for running in self._running.values() if running.warm is not None)
+                require_room(read_claims(self._parts.ledger, warm), revision.config, self._parts.facts)
+            active = None if name not in self._running else self._running[name].active
+            require_possible(revision, active)
+            running, listener = self._record_revision(revision, command)
         finally:
             self._deploying.discard(name)
+        return await running.roll_out(revision, listener, tell, command.until)
 
-    async def _roll_out(self, revision: Revision, command: Deploy, tell: Tell) -> Deployed:
+    def _require_settled(self, name: str) -> None:
+        """Refuse while a rollout of the deployment moves workers or traffic, or it stops."""
+        running = self._running.get(name)
+        if running is not None and (running.state.updating or running.state.stopping):
+            raise _in_progress(name)
+
+    def _record_revision(self, revision: Revision, command: Deploy) -> tuple[RunningDeployment, socket.socket]:
+        """Make the revision desired, durably; with the deployment that is to roll it out, and its socket."""
         running = self._running.get(revision.deployment)
-        listener = None if running is None else running.listener_for(revision)
-        if listener is None:
-            listener = self._listen(revision)
+        shared = None if running is None else running.listener_for(revision)
+        listener = self._listen(revision) if shared is None else shared
         try:
             self._parts.ledger.create_revision(revision)
         except HyperionError:
-            if running is None or listener is not running.listener_for(revision):
+            if shared is None:
                 listener.close()
             raise
         checklist = None if command.checklist is None else command.checklist.model_dump(mode="json")
         self._note(EventKind.ROLLOUT_STARTED, revision, checklist=checklist)
-        if running is None or running.name not in self._running:
-            running = self._add(revision.deployment)
-        deployed = await running.roll_out(revision, listener, tell)
-        tell(Progress(stage="promote" if deployed.promoted else "abort", message=deployed.reason or "done"))
-        return deployed
+        return running or self._add(revision.deployment), listener
 
     def _listen(self, revision: Revision) -> socket.socket:
-        """Open the revision's own socket; a port that another deployment of ours has is named so."""
+        """Open the revision's own socket; a place that another deployment of ours has is named so."""
         try:
-            return open_listener(revision.config.serve)
+            return open_listener(revision.config.serve, self._parts.manager.listeners())
         except HostError as error:
-            wanted = revision.config.serve.port
+            wanted = revision.config.serve
+            end = f":{wanted.port}" if wanted.socket is None else f"unix:{wanted.socket}"
             for other in self._running.values():
-                if error.code == "host.port_in_use" and other.url and other.url.endswith(f":{wanted}"):
+                taken = error.code in ("host.port_in_use", "host.socket_in_use")
+                if taken and other.url and other.url.endswith(end):
                     raise HostError(
-                        f"port {wanted} is in use by the deployment {other.name!r}",
-                        hint="give each deployment its own serve.port, or stop that one",
+                        f"{wanted.place} is in use by the deployment {other.name!r}",
+                        hint="give each deployment its own serve.port or serve.socket, or stop that one",
                         code=error.code,
-                        expected="a free port",
+                        expected="a place that is free",
                         actual=other.url,
                     ) from error
             raise
@@ -269,10 +306,24 @@ class Supervisor:
             )
         return StatsReply(figures=serving_figures(running, active, self._parts.facts, self._parts.clock.now()))
 
+    def _restart_workers(self) -> None:
+        """What SIGHUP asks for, and ``systemctl reload``."""
+        self._parts.manager.tell("RELOADING=1", f"MONOTONIC_USEC={round(1e6 * self._parts.clock.monotonic())}")
+        for running in self._running.values():
+            running.restart()
+        self._parts.manager.tell("READY=1")
+
     # --- small things ---
 
+    def _renewals(self) -> Iterator[Callable[[], None]]:
+        return (running.workers.renew_guards for running in self._running.values())
+
+    def _in_words(self) -> str:
+        serving = sum(running.state.serving for running in self._running.values())
+        return f"{serving} of {count(len(self._running), 'deployment')} in service"
+
     def _add(self, name: str) -> RunningDeployment:
-        self._running[name] = RunningDeployment(name, self._around, self._ended)
+        self._running[name] = RunningDeployment(name, self._around, self._listen, self._ended)
         return self._running[name]
 
     def _ended(self, running: RunningDeployment) -> None:
@@ -300,3 +351,11 @@ class Supervisor:
             if self._running or self._deploying or self._control.busy:
                 idle_since = self._parts.clock.monotonic()
         self._end.set()
+
+
+def _in_progress(name: str) -> ConflictError:
+    return ConflictError(
+        f"a rollout of {name!r} is in progress",
+        hint="wait for its end ('hyperion status' shows it), then repeat the command",
+        code="rollout.in_progress",
+    )

@@ -11,12 +11,14 @@ import fcntl
 import mmap
 import os
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
 import msgspec
 
+from hyperion.domain.latency_profile import BUCKETS as PROFILE_BUCKETS
+from hyperion.domain.latency_profile import LatencyProfile, bucket_of
 from hyperion.domain.metrics import BATCH_BOUNDS, ERROR_CAUSES, LATENCY_BOUNDS_S, Histogram
 
 MAGIC = b"HYPSLOT1"
@@ -34,6 +36,8 @@ FAILURES = 32
 BUCKETS = 64
 BATCHED_REQUESTS = 95
 BATCHES = 96
+PROFILE = 104
+FORWARDED, FALLBACKS = 240, 241
 
 _BOUNDS_NS = tuple(round(bound * 1e9) for bound in LATENCY_BOUNDS_S)
 _CAUSE_PLACES = {cause: FAILURES + place for place, cause in enumerate(ERROR_CAUSES)}
@@ -85,6 +89,7 @@ class Slot:
         counters[SENT_BYTES] += sent_bytes
         counters[LATENCY_NS] += latency_ns
         counters[BUCKETS + bisect_left(_BOUNDS_NS, latency_ns)] += 1
+        counters[PROFILE + bucket_of(latency_ns)] += 1
 
     def failed(self, cause: str) -> None:
         """Its cause, one of ERROR_CAUSES."""
@@ -130,10 +135,16 @@ class SlotReading:
     failures: dict[str, int]
     """Causes that happened."""
     latency: Histogram
+    profile: LatencyProfile = field(default_factory=LatencyProfile)
+    """``latency`` in finer buckets, to compare revisions by."""
     batches: tuple[int, ...] = (0,) * (len(BATCH_BOUNDS) + 1)
     """Runs of a worker that batches, by BATCH_BOUNDS (not cumulative; the last is overflow)."""
     batched_requests: int = 0
     """Requests that these runs answered."""
+    forwarded: int = 0
+    """Requests that this worker had a candidate answer, or tried to."""
+    fallbacks: int = 0
+    """Of these, what the candidate did not answer, and this worker did."""
 
 
 def read_slots(folder: Path) -> tuple[SlotReading, ...]:
@@ -142,10 +153,20 @@ def read_slots(folder: Path) -> tuple[SlotReading, ...]:
     return tuple(reading for reading in readings if reading is not None)
 
 
+def read_counts(folder: Path, worker: str) -> tuple[bytes, ...]:
+    """The raw counters of a worker's slot: equal as long as it counts nothing."""
+    return tuple(path.read_bytes() for path in sorted(folder.glob(f"{worker}{SUFFIX}*")))
+
+
 def retire_slot(folder: Path, worker: str) -> None:
     """Mark the slot of a worker that died without saying so; its counts stay."""
     for path in folder.glob(f"{worker}{SUFFIX}*"):
-        with path.open("r+b") as stream:
+        # A worker that was taken over may write its folder, and we may be root: no link shall send us elsewhere.
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        with os.fdopen(descriptor, "r+b") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -166,7 +187,7 @@ def _open_unshared(folder: Path, worker: str) -> int:
     """A locked descriptor of the first file of this slot that no process counts in."""
     for place in count():
         path = folder / f"{worker}{SUFFIX}{place or ''}"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -202,6 +223,9 @@ def _read_slot(path: Path) -> SlotReading | None:
         engine_ns=words[ENGINE_NS],
         failures={cause: words[place] for cause, place in _CAUSE_PLACES.items() if words[place]},
         latency=Histogram(counts=counts, sum_s=words[LATENCY_NS] / 1e9),
+        profile=LatencyProfile(tuple(words[PROFILE : PROFILE + PROFILE_BUCKETS])),
         batches=tuple(words[BATCHES : BATCHES + len(BATCH_BOUNDS) + 1]),
         batched_requests=words[BATCHED_REQUESTS],
+        forwarded=words[FORWARDED],
+        fallbacks=words[FALLBACKS],
     )

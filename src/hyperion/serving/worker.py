@@ -1,23 +1,25 @@
 """A worker: one process that serves one revision.
 
-Its life: start order → load → warm up and prove → (told) accept → (told) lame duck → drained → exit. Everything is
-imported, loaded and warm before it may accept. It holds the listening socket that its supervisor opened and only
-ever closes its own copy: shutdown() would end the socket for every other worker.
+Its life: start order → load → warm up and prove → (told) answer a canary's share → accept → lame duck → drained → exit;
+or rest → warm → accept again, then as another revision of the same package. Everything is imported, loaded and warm
+before it may accept. It goes on without its supervisor, and follows the next one.
 """
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import logging
 import socket
+import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from hyperion.domain.finding import Finding
 from hyperion.domain.tuning import BatchingPlan
 from hyperion.errors import ConfigError, HostError, HyperionError
 from hyperion.format.package import PackageReader
@@ -25,35 +27,33 @@ from hyperion.ports import Clock, Engine, HostImages, PackageStore, Processor, P
 from hyperion.serving.application import Application
 from hyperion.serving.channel import (
     CHANNEL_VERSION,
-    LINE_LIMIT,
-    Accepting,
-    AcceptTraffic,
     CannotServe,
-    Drained,
     Gated,
-    LameDucked,
-    LeaveTraffic,
+    Introduced,
     Loaded,
     Start,
     ToSupervisor,
     encode,
     parse_order,
 )
-from hyperion.serving.connection import Connection, Door, connection_config
+from hyperion.serving.dialing import bind_at
+from hyperion.serving.door import Door
+from hyperion.serving.duty import Duty, begin_slot, identity
 from hyperion.serving.failure_log import FailureLog, LoggingBridge
+from hyperion.serving.keys import KeyCheck
 from hyperion.serving.loading import choose_image, load_session, plan_requests
+from hyperion.serving.output_shape import proven_shapes
 from hyperion.serving.proof import Proof, prove
-from hyperion.serving.protocol import ServedModel
+from hyperion.serving.protocol import STATUS_OF_CAUSE, ServedModel
 from hyperion.serving.raw_inputs import RawRequests
-from hyperion.serving.telemetry import Slot, SlotLabels
+from hyperion.serving.replay import GoldenReplay
+from hyperion.serving.supervisor_channel import SupervisorChannel
+from hyperion.serving.tls import server_context
+from hyperion.serving.traffic import Doorways, Traffic
 from hyperion.verification.proof import prove_package
 
 if TYPE_CHECKING:
-    from hyperion.domain.confinement import Confinement
-
-BACKLOG = 2048
-SETTLE_S = 0.02
-"""After the listener closed: long enough for connections that were accepted just before to come up."""
+    from hyperion.domain.confinement import Confinement, Protection
 
 
 class LoadingParts(Protocol):
@@ -80,6 +80,9 @@ class LoadingParts(Protocol):
     @property
     def confine(self) -> Callable[[Path], Confinement]: ...
 
+    @property
+    def wall_in(self) -> Callable[[int | None], Protection]: ...
+
 
 async def run_worker(parts: LoadingParts, control: socket.socket, listener: socket.socket, version: str) -> int:
     """Serve until told to leave; returns the process's exit status.
@@ -90,8 +93,8 @@ async def run_worker(parts: LoadingParts, control: socket.socket, listener: sock
         listener: The deployment's listening socket, inherited.
         version: Of this software.
     """
-    reader, writer = await asyncio.open_connection(sock=control, limit=LINE_LIMIT)
-    line = await reader.readline()
+    channel = SupervisorChannel(control, listener)
+    line = await channel.read_line()
     if not line:
         return 0  # the supervisor was gone before it said anything
     order = _parse_start(line)
@@ -100,19 +103,16 @@ async def run_worker(parts: LoadingParts, control: socket.socket, listener: sock
             f"supervisor and worker are of different versions (the worker is hyperion {version}): the software was "
             "replaced while the supervisor ran; end the supervisor with SIGTERM, then start it with 'hyperion serve'"
         )
-        return await _refuse(writer, reason)
+        return await _refuse(channel, reason)
     log = FailureLog(order.deployment, order.revision, order.worker)
     logging.basicConfig(handlers=[LoggingBridge(log)], level=logging.WARNING, force=True)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     try:
-        worker = Worker(order, log, writer, listener)
-        await worker.load(parts)
-        await worker.serve(reader)
+        duty = await Worker(order, log, channel, listener).load(parts)
+        await duty.serve()
     except HyperionError as error:
         log.event("worker.failed", error.message, level="error", code=error.code)
-        return await _refuse(writer, error.message)
-    except ConnectionError:
-        return 0  # the supervisor is gone, and we had nothing to finish
+        return await _refuse(channel, error.message)
     return 0
 
 
@@ -126,90 +126,73 @@ def _parse_start(line: bytes) -> Start | None:
 
 
 class Worker:
-    """The parts of a running worker."""
+    """A worker until it is proven; what it does then is its Duty."""
 
-    def __init__(self, order: Start, log: FailureLog, control: asyncio.StreamWriter, listener: socket.socket) -> None:
+    def __init__(self, order: Start, log: FailureLog, channel: SupervisorChannel, listener: socket.socket) -> None:
         self._order = order
         self._log = log
-        self._control = control
+        self._channel = channel
         self._listener = listener
-        labels = SlotLabels(order.deployment, order.model, order.model_version, order.revision)
-        self._slot = Slot(Path(order.metrics_dir), order.worker, labels)
-        self._door = Door(order.limits, self._slot, _identity(order), self._refused)
-        self._server: asyncio.Server | None = None
+        slot = begin_slot(order, order.revision, order.worker)
+        self._door = Door(order.limits, slot, identity(order, order.revision), self._refused, self._unread)
+        self._door.keys = KeyCheck(order.guard.keys)
+        self._duty: Duty | None = None
 
-    async def load(self, parts: LoadingParts) -> None:
-        """Load, warm up, prove, and bring the server up, without accepting.
+    async def load(self, parts: LoadingParts) -> Duty:
+        """Load, warm up, prove, and get everything ready, without accepting.
 
         Raises:
             HostError: The store's copy of the package is damaged (code ``store.blob_damaged``).
         """
         order = self._order
-        self._slot.begin(time.time_ns() // 1_000_000)
         started = time.perf_counter()
         package = parts.store.open(order.digest)
         _require_whole(package, parts, order.threads)
         image = choose_image(parts.images, package, order)
-        self._confine(parts)
+        doorways = self._bind()
+        confinement = self._confine(parts)
         session, source = load_session(parts.engine, package, order, image)
         if source.fault is not None:
             self._log.event("worker.no_image", source.fault, level="warning")
         processor, no_raw_inputs = self._processor(parts.processors, package)
         load_ms = 1000 * (time.perf_counter() - started)
         await self._say(Loaded(load_ms, image=source.folder is not None, image_fault=source.fault))
-        proof = prove(package, session)
+        proof = prove(package, session, order.p99_ms)
         batching = plan_requests(package, order)
-        await self._bring_up(session, proof, batching, processor, no_raw_inputs)
+        application = self._application(session, proof, batching, processor, no_raw_inputs)
+        traffic = Traffic(doorways, self._door, application, _tls_of(order))
+        await traffic.prepare()
+        replay = partial(_findings_of, GoldenReplay(proof.goldens, session))
+        duty = Duty(order, self._channel, self._log, self._door, traffic, application, replay)
+        self._duty = duty
+        self._channel.listen()
         gc.collect()
         gc.freeze()
-        findings = [finding.model_dump(mode="json") for finding in proof.findings]
-        await self._say(Gated(findings, proof.run_ms, max_batch=batching.max_batch, batching=batching.reason))
+        duty.protections = _as_json((*confinement.protections, parts.wall_in(order.address_space_mb)))
+        findings = _as_json(proof.findings)
+        await self._say(Gated(findings, proof.run_ms, batching.max_batch, batching.reason, duty.protections))
+        return duty
 
-    def _confine(self, parts: LoadingParts) -> None:
+    def _bind(self) -> Doorways:
+        """Take the places where others find this worker, before it is confined."""
+        order = self._order
+        try:
+            self._channel.bind(Path(order.control_path), self._introduce)
+        except OSError as error:
+            message = f"this worker will end with its supervisor: cannot bind {order.control_path}: {error}"
+            self._log.event("worker.not_adoptable", message, level="warning")
+        return Doorways(self._listener, bind_at(order.frames_path), bind_at(order.handover_path))
+
+    def _introduce(self) -> Introduced | None:
+        return None if self._duty is None else self._duty.introduce()
+
+    def _confine(self, parts: LoadingParts) -> Confinement:
         """From here on the process can do no more than serve; what it read so far it only digested."""
         confinement = parts.confine(Path(self._order.metrics_dir))
         if confinement.missing:
             self._log.event("worker.not_confined", "; ".join(map(str, confinement.missing)), level="warning")
         self._log.event("worker.confined", str(confinement), level="info")
-
-    async def serve(self, reader: asyncio.StreamReader) -> None:
-        """Follow the supervisor's orders; without a supervisor, finish and leave."""
-        clock = asyncio.create_task(self._keep_date())
-        try:
-            deadline_s = await self._follow(reader)
-            await self._leave(deadline_s)
-        finally:
-            clock.cancel()
-            self._slot.end()
-
-    async def _follow(self, reader: asyncio.StreamReader) -> float:
-        """Until told to leave; returns how long that may take."""
-        while line := await reader.readline():
-            match parse_order(line):
-                case AcceptTraffic() if self._server is not None:
-                    await self._server.start_serving()
-                    await self._say(Accepting())
-                case LeaveTraffic(deadline_s):
-                    return deadline_s
-        self._log.event("supervisor.gone", "the supervisor is gone: finishing what is in flight", level="warning")
-        return self._order.drain_timeout_s
-
-    async def _leave(self, deadline_s: float) -> None:
-        """Lame duck: take no new connection, answer what is there, close what is left at the deadline."""
-        if self._server is not None:
-            self._server.close()
-        self._listener.close()
-        await self._say(LameDucked(connections=self._door.leave()), must=False)
-        await asyncio.sleep(SETTLE_S)
-        self._door.emptied.clear()
-        cut = 0
-        if self._door.connections:
-            try:
-                await asyncio.wait_for(self._door.emptied.wait(), deadline_s)
-            except TimeoutError:
-                cut = self._door.cut()
-                await asyncio.sleep(0)
-        await self._say(Drained(cut=cut), must=False)
+        return confinement
 
     def _processor(self, processors: Processors, package: PackageReader) -> tuple[Processor | None, str | None]:
         """What raw inputs need, tokenizer included; or why the package, which takes tensors still, takes none."""
@@ -219,22 +202,36 @@ class Worker:
             self._log.event("worker.no_raw_inputs", error.message, level="warning", code=error.code)
             return None, error.message
 
-    async def _bring_up(
+    def _refused(self, status: int, cause: str, message: str) -> None:
+        self._door.slot.refused(cause)
+        self._log.write(cause, status, message)
+
+    def _unread(self, message: str) -> None:
+        self._door.slot.failed("slow_reader")
+        self._log.write("slow_reader", STATUS_OF_CAUSE["slow_reader"], message)
+
+    async def _say(self, message: ToSupervisor) -> None:
+        self._channel.send(encode(message))
+        await self._channel.flush()
+
+    def _application(
         self,
         session: Session,
         proof: Proof,
         batching: BatchingPlan,
         processor: Processor | None,
         no_raw_inputs: str | None,
-    ) -> None:
+    ) -> Application:
         order = self._order
         model = ServedModel(
             order.deployment, order.model_version, order.revision, session.inputs, session.outputs,
             processing=None if processor is None else processor.processing,
             answers=() if processor is None else processor.answer_specs,
             no_raw_inputs=no_raw_inputs,
+            finite_outputs=proof.finite_outputs,
+            shapes=proven_shapes(session.inputs, session.outputs, proof.goldens),
         )  # fmt: skip
-        application = Application(
+        return Application(
             model,
             session,
             self._door,
@@ -242,33 +239,19 @@ class Worker:
             metrics_dir=Path(order.metrics_dir),
             run_ms=proof.run_ms,
             server_version=order.server_version,
-            raw_requests=None if processor is None else RawRequests(processor),
+            raw_requests=None if processor is None else RawRequests(processor, proof.finite_outputs),
             max_batch=batching.max_batch,
             max_wait_s=order.max_wait_ms / 1000,
         )
-        config = connection_config(application)
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: Connection(config, self._door, loop), sock=self._listener, backlog=BACKLOG, start_serving=False
-        )
 
-    def _refused(self, status: int, cause: str, message: str) -> None:
-        self._slot.refused(cause)
-        self._log.write(cause, status, message)
 
-    async def _keep_date(self) -> None:
-        while True:
-            await asyncio.sleep(1.0)
-            self._door.refresh_date()
+def _findings_of(replay: GoldenReplay) -> list[dict[str, Any]]:
+    """The golden requests, once more."""
+    return _as_json(replay.run())
 
-    async def _say(self, message: ToSupervisor, *, must: bool = True) -> None:
-        """Tell the supervisor; with ``must`` false it may be gone."""
-        try:
-            self._control.write(encode(message))
-            await self._control.drain()
-        except ConnectionError:
-            if must:
-                raise
+
+def _as_json(documents: Iterable[Finding | Protection]) -> list[dict[str, Any]]:
+    return [document.model_dump(mode="json") for document in documents]
 
 
 def _require_whole(package: PackageReader, parts: LoadingParts, threads: int) -> None:
@@ -284,19 +267,21 @@ def _require_whole(package: PackageReader, parts: LoadingParts, threads: int) ->
         )
 
 
-def _identity(order: Start) -> list[tuple[bytes, bytes]]:
-    return [
-        (b"hyperion-deployment", order.deployment.encode()),
-        (b"hyperion-model", order.model.encode()),
-        (b"hyperion-version", order.model_version.encode()),
-        (b"hyperion-revision", str(order.revision).encode()),
-    ]
+def _tls_of(order: Start) -> ssl.SSLContext | None:
+    """What clients are shown; None for plain HTTP.
 
-
-async def _refuse(control: asyncio.StreamWriter, reason: str) -> int:
+    Raises:
+        HostError: The certificate that the supervisor proved cannot be used here (code ``host.tls``).
+    """
+    if order.guard.tls is None:
+        return None
     try:
-        control.write(encode(CannotServe(reason)))
-        await control.drain()
-    except ConnectionError:
-        pass
+        return server_context(order.guard.tls)
+    except (OSError, ValueError) as error:
+        raise HostError(f"the certificate cannot be used: {error}", code="host.tls") from error
+
+
+async def _refuse(channel: SupervisorChannel, reason: str) -> int:
+    channel.send(encode(CannotServe(reason)))
+    await channel.flush()
     return 1

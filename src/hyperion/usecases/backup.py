@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import dataclass
 from pathlib import Path
 
 from hyperion.domain.backup import BACKUP_FILE, CONFIG_FILE, PACKAGE_FILE, Backup
 from hyperion.domain.config import DeploymentConfig
 from hyperion.domain.deployment import Deployment, Revision, find_deployment
-from hyperion.domain.document import Document
+from hyperion.domain.document import Document, JsonValue
 from hyperion.domain.event import EventDraft, EventKind
-from hyperion.domain.gate import decide
-from hyperion.errors import ConfigError, ConflictError, HostError, HyperionError, NotFoundError, PackageError
+from hyperion.domain.finding import Outcome
+from hyperion.errors import HyperionError, NotFoundError, PackageError
 from hyperion.ports import Host, Reporter
+from hyperion.usecases.backup_folder import (
+    existing_backup,
+    free_name,
+    keep_newest,
+    make_output,
+    package_bytes,
+    shared_files,
+)
+from hyperion.usecases.backup_proof import has_newest_signing, not_proven, package_fault, prove_restore
 from hyperion.usecases.config import load_config
 from hyperion.usecases.record import record_event
 from hyperion.usecases.roll_out import require_portable_path
-from hyperion.verification.integrity import check_integrity
-
-MAX_BACKUP_JSON_BYTES = 64 * 1024
+from hyperion.verification.ledger import check_head
 
 
 class BackupSummary(Document):
@@ -29,94 +34,73 @@ class BackupSummary(Document):
     """The backup folder."""
     backup: Backup
     unchanged: bool
-    """It held this very package, signing and config already, and they are whole."""
+    """It held this very package, signing and config already, proven, and they are whole."""
     kept_as: str | None
     """Where the backup went that lay there before; None where there was none."""
     size_bytes: int
-    """Of the package file."""
+    """Of the package."""
+    shared_bytes: int
+    """Of those, what is hard links to files of earlier backups; 0 where nothing was written."""
+    removed: tuple[str, ...]
+    """Earlier backups that went, by ``keep``."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedBackup:
-    """A backup folder as it was found."""
-
-    path: Path
-    backup: Backup
-    config: DeploymentConfig
-
-    @property
-    def package_path(self) -> Path:
-        return self.path / PACKAGE_FILE
-
-
-def backup_model(host: Host, name: str, output: Path, reporter: Reporter) -> BackupSummary:
+def backup_model(
+    host: Host, name: str, output: Path, reporter: Reporter, *, full: bool = False, keep: int | None = None
+) -> BackupSummary:
     """Copy a deployment's active revision, or the last that was active, to ``output/name``, and prove the copy.
+
+    What other backups in ``output`` hold already, by digest, is shared with them: each stays whole when the others go.
+    The end is a restore into a scratch folder, and the golden requests there.
 
     Args:
         host: This host.
         name: The deployment; ``current_model`` also stands for the only one.
         output: Folder of backups; it is made where absent.
         reporter: Where progress goes.
+        full: Whether to share nothing: the package as one file of its own.
+        keep: How many backups of this name stay, at least 1; None for all.
 
     Raises:
         ConfigError: The name of ``output`` is not UTF-8.
         NotFoundError: There is no such deployment, or none of its revisions was ever active
             (code ``backup.never_active``).
         ConflictError: ``output/name`` is something else than a backup (code ``backup.foreign_folder``).
-        HostError: The copy cannot be written, or is not what was to be copied (code ``backup.not_proven``).
+        HostError: The copy cannot be written, is not what was to be copied, or does not run
+            (code ``backup.not_proven``).
     """
     require_portable_path(output)
     deployment = find_deployment(host.ledger.deployments(), name)
     revision = _revision_to_keep(host, deployment)
     folder = output / name
-    before = _existing(folder)
-    if before is not None and _holds(host, folder, before, revision, reporter):
-        return _summary(folder, before, unchanged=True, kept_as=None)
-    backup = Backup(
-        deployment=revision.deployment,
-        revision=revision.number,
-        digest=revision.digest,
-        model=revision.model,
-        version=revision.version,
-        ledger=host.ledger.head(),
-        created_at=host.clock.now(),
+    before = existing_backup(folder)
+    if before is not None:
+        _warn_of_rewriting(host, before, folder, reporter)
+    unchanged = before is not None and _holds(host, folder, before, revision, reporter, full=full)
+    if before is not None and unchanged:
+        backup, kept_as, shared = before, None, 0
+    else:
+        kept_as = None if before is None else free_name(folder, before.revision)
+        backup, shared = _write(host, folder, kept_as, revision, reporter, full=full)
+    removed = () if keep is None else keep_newest(host, folder, backup.deployment, keep, reporter)
+    for path in removed:
+        _record(host, EventKind.BACKUP_REMOVED, backup, path)
+    return BackupSummary(
+        path=str(folder),
+        backup=backup,
+        unchanged=unchanged,
+        kept_as=None if kept_as is None or kept_as in removed else str(kept_as),
+        size_bytes=package_bytes(folder),
+        shared_bytes=shared,
+        removed=tuple(map(str, removed)),
     )
-    keep_as = None if before is None else _free_name(folder, before.revision)
-    _make_folder(output)
-    with host.files.staging(folder, keep_as=keep_as) as staged:
-        _fill(host, staged, backup, revision.config, reporter)
-    _record(host, backup, folder)
-    return _summary(folder, backup, unchanged=False, kept_as=keep_as)
 
 
-def open_backup(path: Path) -> OpenedBackup:
-    """Read the documents of a backup folder; its package is not looked at.
-
-    Raises:
-        NotFoundError: It is no folder, or holds no backup.json (code ``backup.not_found``) or deployment.json.
-        ConfigError: backup.json or deployment.json is no document of ours.
-        HostError: They cannot be read.
-    """
-    backup = _read_backup(path)
-    return OpenedBackup(path=path, backup=backup, config=load_config(DeploymentConfig, path / CONFIG_FILE))
-
-
-def _read_backup(path: Path) -> Backup:
-    from hyperion.format.strict_json import parse_document
-
-    source = path / BACKUP_FILE
-    try:
-        with source.open("rb") as stream:
-            raw = stream.read(MAX_BACKUP_JSON_BYTES + 1)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotFoundError(
-            f"{path} is no backup: it has no {BACKUP_FILE}",
-            hint="name the folder that 'hyperion backup model' wrote, such as backup/current_model",
-            code="backup.not_found",
-        ) from error
-    except (OSError, ValueError) as error:
-        raise HostError(f"cannot read {source}: {error}", code="backup.unreadable") from error
-    return parse_document(Backup, raw, str(source), limit=MAX_BACKUP_JSON_BYTES)
+def _warn_of_rewriting(host: Host, before: Backup, folder: Path, reporter: Reporter) -> None:
+    """Say where the ledger lacks the end that the earlier backup saw; backing up goes on, for it may be a new host."""
+    finding = check_head(host.ledger, before.ledger, str(folder))
+    if finding.outcome is Outcome.FAILED:
+        reporter.warn(f"{finding.summary}: {finding.reason}")
 
 
 def _revision_to_keep(host: Host, deployment: Deployment) -> Revision:
@@ -130,110 +114,83 @@ def _revision_to_keep(host: Host, deployment: Deployment) -> Revision:
     return host.ledger.revision(deployment.name, number)
 
 
-def _existing(folder: Path) -> Backup | None:
-    """The backup at ``folder``; None where nothing is there."""
-    if not folder.exists() and not folder.is_symlink():
-        return None
-    try:
-        return _read_backup(folder)
-    except (NotFoundError, ConfigError) as error:
-        raise ConflictError(
-            f"{folder} exists and is no backup of Hyperion: {error.message}",
-            hint="choose another --output, or move it aside; it was not touched",
-            code="backup.foreign_folder",
-        ) from error
-
-
-def _holds(host: Host, folder: Path, found: Backup, revision: Revision, reporter: Reporter) -> bool:
-    """Whether the backup in ``folder`` is of this revision's package and config, as signed, and still whole."""
-    package_path = folder / PACKAGE_FILE
-    if not found.is_of(revision):
+def _holds(host: Host, folder: Path, found: Backup, revision: Revision, reporter: Reporter, *, full: bool) -> bool:
+    """Whether the backup in ``folder`` is of this revision's package and config, as signed, proven, and still whole."""
+    package = folder / PACKAGE_FILE
+    if not found.is_of(revision) or found.proof is None or (full and not package.is_file()):
         return False
     try:
         config = load_config(DeploymentConfig, folder / CONFIG_FILE)
-        has_signing = _has_newest_signing(host, package_path, revision.digest)
     except HyperionError:
         return False
-    return config == revision.config and has_signing and _fault(host, package_path, revision.digest, reporter) is None
+    same = config == revision.config and has_newest_signing(host, folder, revision.digest)
+    return same and package_fault(host, package, revision.digest, reporter) is None
 
 
-def _has_newest_signing(host: Host, package_path: Path, digest: str) -> bool:
-    """Whether the copy is signed as the store's package is: no digest covers a signing, and it may have come later."""
-    with host.packages.open(package_path) as kept, host.store.open(digest) as stored:
-        return stored.signing in (None, kept.signing)
+def _write(
+    host: Host, folder: Path, keep_as: Path | None, revision: Revision, reporter: Reporter, *, full: bool
+) -> tuple[Backup, int]:
+    """Write and prove a backup, whole or not at all; returns it and the bytes that it shares."""
+    head, created_at = host.ledger.head(), host.clock.now()
+    make_output(folder.parent)
+    with host.files.staging(folder, keep_as=keep_as) as staged:
+        shared = _copy_package(host, staged, folder, revision, reporter, full=full)
+        _save(host, staged / CONFIG_FILE, revision.config)
+        backup = Backup(
+            deployment=revision.deployment,
+            revision=revision.number,
+            digest=revision.digest,
+            model=revision.model,
+            version=revision.version,
+            ledger=head,
+            created_at=created_at,
+            proof=prove_restore(host, staged, folder, revision, reporter),
+        )
+        _save(host, staged / BACKUP_FILE, backup)
+    _record(host, EventKind.BACKUP_CREATED, backup, folder)
+    return backup, shared
 
 
-def _fill(host: Host, folder: Path, backup: Backup, config: DeploymentConfig, reporter: Reporter) -> None:
-    package_path = folder / PACKAGE_FILE
+def _copy_package(host: Host, staged: Path, folder: Path, revision: Revision, reporter: Reporter, *, full: bool) -> int:
+    """The package from the store, every byte verified; returns the bytes that it shares with other backups."""
+    package, digest, shared = staged / PACKAGE_FILE, revision.digest, 0
     try:
-        with reporter.stage(f"Copy {backup.model} {backup.version}"):
-            host.store.export(backup.digest, package_path)
+        with reporter.stage(f"Copy {revision.model} {revision.version}"):
+            if full:
+                host.store.export(digest, package)
+            else:
+                package.mkdir()
+                shared = host.store.export_tree(digest, package, shared_files(host, folder.parent))
+        fault = package_fault(host, package, digest, reporter)
+        if fault is not None and shared:
+            reporter.warn(f"an earlier backup is damaged, so nothing is shared with it: {fault}")
+            host.files.discard(package, swept_by=package)
+            package.mkdir()
+            shared = host.store.export_tree(digest, package, {})
+            fault = package_fault(host, package, digest, reporter)
     except PackageError as error:
-        raise _not_proven(backup, error.message) from error
-    fault = _fault(host, package_path, backup.digest, reporter)
+        raise not_proven(revision, error.message) from error
     if fault is not None:
-        raise _not_proven(backup, fault)
-    # Backups are read by people and by 'deploy model --config': aliases as written, keys without a value left out.
-    for name, document in ((CONFIG_FILE, config), (BACKUP_FILE, backup)):
-        text = document.model_dump_json(indent=2, by_alias=True, exclude_none=True)
-        with host.files.replacing(folder / name) as stream:
-            stream.write(text.encode() + b"\n")
+        raise not_proven(revision, fault)
+    return shared
 
 
-def _not_proven(backup: Backup, fault: str) -> HostError:
-    return HostError(
-        f"{backup.model} {backup.version} cannot be copied from the store as it was admitted: {fault}",
-        hint="check the disk; move the damaged file under blobs/sha256 aside, deploy the package again, back it up",
-        code="backup.not_proven",
-    )
+def _save(host: Host, path: Path, document: Document) -> None:
+    """Written for people and for 'deploy model --config': aliases as written, keys without a value left out."""
+    text = document.model_dump_json(indent=2, by_alias=True, exclude_none=True)
+    with host.files.replacing(path) as stream:
+        stream.write(text.encode() + b"\n")
 
 
-def _fault(host: Host, package_path: Path, digest: str, reporter: Reporter) -> str | None:
-    """What is wrong with a package file that should have this digest; None where every byte is right."""
-    try:
-        decision = decide(check_integrity(host, package_path, reporter))
-        if not decision.allowed:
-            return decision.denied_by[0].reason or decision.denied_by[0].summary
-        with host.packages.open(package_path) as package:
-            return None if package.digest == digest else f"expected {digest}, found {package.digest}"
-    except (NotFoundError, PackageError) as error:
-        return error.message
-
-
-def _free_name(folder: Path, revision: int) -> Path:
-    """``NAME@rREVISION``; numbered where that is taken, which happens after the state of the host was lost."""
-    first = f"{folder.name}@r{revision}"
-    names = itertools.chain([first], (f"{first}.{number}" for number in itertools.count(2)))
-    return next(path for path in map(folder.with_name, names) if not path.exists() and not path.is_symlink())
-
-
-def _make_folder(output: Path) -> None:
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise ConflictError(f"{output} is a file; expected a folder", hint="choose another --output") from error
-    except OSError as error:
-        raise HostError(
-            f"the folder {output} cannot be made: {error.strerror}", hint="choose another --output"
-        ) from error
-
-
-def _record(host: Host, backup: Backup, folder: Path) -> None:
+def _record(host: Host, kind: EventKind, backup: Backup, folder: Path) -> None:
+    data: dict[str, JsonValue] = {"digest": backup.digest, "path": str(folder.absolute())}
+    if kind is EventKind.BACKUP_CREATED and backup.proof is not None:
+        data["golden"] = backup.proof.golden
     draft = EventDraft(
-        kind=EventKind.BACKUP_CREATED,
+        kind=kind,
         deployment=backup.deployment,
         revision=backup.revision,
         actor=host.facts.user(),
-        data={"digest": backup.digest, "path": str(folder.absolute())},
+        data=data,
     )
     record_event(host, draft)
-
-
-def _summary(folder: Path, backup: Backup, *, unchanged: bool, kept_as: Path | None) -> BackupSummary:
-    return BackupSummary(
-        path=str(folder),
-        backup=backup,
-        unchanged=unchanged,
-        kept_as=None if kept_as is None else str(kept_as),
-        size_bytes=(folder / PACKAGE_FILE).stat().st_size,
-    )

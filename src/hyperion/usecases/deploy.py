@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hyperion.domain.command import Stop, Stopped
+from hyperion.domain.command import Stop, Stopped, Until
 from hyperion.domain.config import DeploymentConfig
 from hyperion.domain.deployment import Origin, find_deployment
 from hyperion.domain.document import Document
@@ -48,6 +48,7 @@ def deploy_model(
     insecure: bool = False,
     override: str | None = None,
     full: bool = False,
+    until: Until = Until.SHIFTED,
 ) -> DeployResult:
     """Bring the package at ``path`` into service.
 
@@ -60,9 +61,10 @@ def deploy_model(
         reporter: Where progress goes.
         dry_run: Make the checks and say what would be done; change nothing, start nothing.
         insecure: Allow a host beyond loopback, as ``serve.insecure`` does.
-        override: Why a version step that is too small for what clients will feel may pass all the same; kept in the
-            ledger. No other check can be overridden.
+        override: Why it may go on though its version is too small a step for what clients will feel, the time is
+            outside the deployment window, or there is no way back; kept in the ledger. It overrides no other check.
         full: Whether to read also what was proven before and is unchanged since.
+        until: How far to follow the rollout.
 
     Raises:
         ConfigError: The host is beyond loopback without ``insecure`` (code ``config.insecure_host``), or ``override``
@@ -81,7 +83,7 @@ def deploy_model(
         )
         signing, measured_on = package.signing, describe_sample(package)
     if override is not None and candidate.override is None:
-        reporter.warn("--override was not needed: the version step is not what the gate would deny")
+        reporter.warn("--override was not needed: nothing that it lets pass would be denied")
     if not dry_run:
         host.reports.save(candidate.deployment, candidate.checklist)
     if not candidate.decision.allowed:
@@ -94,7 +96,7 @@ def deploy_model(
     if candidate.curve is not None:
         keep_tuning(host, candidate.digest, candidate.curve, measured_on, reporter)
     ensure_image(host, path, complete, reporter)
-    return roll_out(host, candidate, reporter)
+    return roll_out(host, candidate, reporter, until=until)
 
 
 def _require_override_reason(override: str | None) -> None:
@@ -106,7 +108,7 @@ def _require_override_reason(override: str | None) -> None:
         raise ConfigError(
             f"--override: {error.message}",
             problems=error.problems,
-            hint='write --override "…": why clients may be surprised',
+            hint='write --override "…": why it cannot wait, or may surprise',
             code="deploy.override_reason",
         ) from error
 
@@ -144,6 +146,8 @@ def stop_deployments(host: Host, name: str | None) -> StopResult:
         if known.desired_revision is None:
             return StopResult(names=(), supervisor_ends=False)
         name = known.name
+    if host.control.ping() is None and host.control.has_orphans():
+        host.control.ensure_running()  # it adopts them, and can end them
     reply = ask_supervisor(host, Stop(name=name, actor=host.facts.user()), Stopped)
     if reply is None:
         return StopResult(names=_mark_stopped(host, name), supervisor_ends=False)

@@ -6,28 +6,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hyperion.domain.command import Deploy, Deployed, DeploymentStatus, Progress, Status, StatusReply
+from hyperion.domain.access import what_is_open
+from hyperion.domain.command import Deploy, Deployed, DeploymentStatus, Progress, Status, StatusReply, Until
 from hyperion.domain.config import DeploymentConfig
 from hyperion.domain.deployment import Origin, Revision
 from hyperion.domain.digest import short
 from hyperion.domain.document import Document
 from hyperion.domain.finding import Finding, Report
 from hyperion.domain.gate import Decision, decide
+from hyperion.domain.rollout_plan import plan_rollout, serves_alike
+from hyperion.domain.serving_state import RolloutState
 from hyperion.domain.tuning import Curve
 from hyperion.errors import ConfigError, Problem
 from hyperion.format.package import PackageReader
 from hyperion.ports import Host, Reporter
 from hyperion.usecases.ask import ask_supervisor, expect_reply
+from hyperion.usecases.host_load import claims_now
 from hyperion.usecases.trust import judge_signing
+from hyperion.verification.override import is_overridable
+from hyperion.verification.override import override as let_pass
 from hyperion.verification.plan import check_plan
-from hyperion.verification.plan_version import is_denied_step, override_step
 
 
 class DeployResult(Document):
     """What came of a deploy or a rollback.
 
     Where ``allowed`` is false, the gate denied it and nothing changed. Where neither ``dry_run`` nor ``unchanged``
-    is true either, the rollout was made: then just one of ``promoted`` and ``aborted`` is true.
+    is true either, the rollout was begun: then just one of ``promoted``, ``aborted``, ``rolled_back`` and ``detached``
+    is true.
     """
 
     deployment: str
@@ -42,14 +48,19 @@ class DeployResult(Document):
     promoted: bool = False
     """The new revision takes the traffic."""
     aborted: bool = False
-    """The new revision failed its proof; what was active before still is."""
+    """The new revision failed its proof, or its gates as a canary; what was active before still is."""
+    rolled_back: bool = False
+    """The new revision took the traffic, broke its gates, and the supervisor went back from it by itself."""
+    detached: bool = False
+    """Its rollout goes on by itself; nobody waited for what comes of it."""
     aborted_reason: str | None = None
+    """Why it was aborted or gone back from."""
     revision: Revision | None = None
     """The new revision, or the active one where nothing changed; None where none was made."""
     previous: Revision | None
     """What was active before."""
     url: str | None = None
-    """Where the deployment answers, ``http://host:port``; None where that is not known."""
+    """Where the deployment answers, ``http://HOST:PORT`` or ``unix:PATH``; None where that is not known."""
     checklist: Report
     denied_by: tuple[Finding, ...]
     warnings: tuple[Finding, ...]
@@ -65,7 +76,8 @@ class DeployResult(Document):
 class Candidate:
     """A package and a complete config, checked against this host and against what is active."""
 
-    path: Path
+    path: Path | None
+    """Where the supervisor takes it from; None for the store of this host."""
     digest: str
     model: str
     version: str
@@ -73,7 +85,7 @@ class Candidate:
     origin: Origin
     reason: str | None
     override: str | None
-    """Why a version step that is too small is let pass; None where there is nothing to let pass."""
+    """Why what the gate would deny, and may be let pass, is let pass; None where there is no such thing."""
     active: Revision | None
     checklist: Report
     decision: Decision
@@ -106,15 +118,17 @@ def complete_config(config: DeploymentConfig, model: str, *, insecure: bool = Fa
     """The config with its name set and without what only editors read.
 
     Raises:
-        ConfigError: Its host is beyond loopback and it is not insecure (code ``config.insecure_host``).
+        ConfigError: It listens beyond loopback, where anyone could use or overhear it, and is not insecure (code
+            ``config.insecure_host``). Whether there is a key at all the supervisor asks.
     """
     serve = config.serve.model_copy(update={"insecure": config.serve.insecure or insecure})
-    if not serve.is_loopback and not serve.insecure:
-        fault = f"expected a loopback address, since requests are not authenticated yet; found {serve.host!r}"
+    if lacks := what_is_open(serve, has_key=True):
+        fault = f"expected a loopback address, or {' and '.join(lacks)}; found {serve.host!r}"
         raise ConfigError(
             f"serve.host: {fault}",
             problems=[Problem("serve.host", fault)],
-            hint="bind 127.0.0.1 behind a proxy that authenticates, or accept the risk with --insecure",
+            hint="add what is missing, bind 127.0.0.1 behind a proxy that authenticates, or accept the risk with "
+            "--insecure",
             code="config.insecure_host",
         )
     return config.model_copy(update={"name": config.name or model, "serve": serve, "schema_reference": None})
@@ -142,7 +156,8 @@ def check_candidate(
         reporter: Where progress goes.
         origin: What asks for the rollout.
         reason: Why, in the operator's words.
-        override: Why a version step that is too small may pass; every other check stays as it is.
+        override: Why a version step that is too small, a time outside the window, or a missing way back may pass; every
+            other check stays as it is.
         full: Whether to read also what was proven before and is unchanged since.
     """
     active = active_revision(host, str(config.name))
@@ -152,9 +167,10 @@ def check_candidate(
     checklist = check_plan(
         host, path, package, config, active, reporter,
         signing=signing, rescue=rescue, full=full, on_curve=None if rescue else curves.append,
+        claims=() if rescue else claims_now(host),
     )  # fmt: skip
-    used = override if any(is_denied_step(finding) for finding in checklist.findings) else None
-    findings = override_step(checklist.findings, used)
+    used = override if any(map(is_overridable, checklist.findings)) else None
+    findings = let_pass(checklist.findings, used)
     return Candidate(
         path=path,
         digest=package.digest,
@@ -171,13 +187,13 @@ def check_candidate(
     )
 
 
-def roll_out(host: Host, candidate: Candidate, reporter: Reporter) -> DeployResult:
-    """Have the supervisor, started where none runs, roll the candidate out; follow it to its end."""
+def roll_out(host: Host, candidate: Candidate, reporter: Reporter, *, until: Until = Until.SHIFTED) -> DeployResult:
+    """Have the supervisor, started where none runs, roll the candidate out, and follow it as far as ``until``."""
     if host.control.ping() is None:
         with reporter.stage("Start the supervisor"):
             host.control.ensure_running()
     command = Deploy(
-        package_path=str(candidate.path.absolute()),
+        package_path=None if candidate.path is None else str(candidate.path.absolute()),
         expected_digest=candidate.digest,
         config=candidate.config,
         origin=candidate.origin,
@@ -185,6 +201,7 @@ def roll_out(host: Host, candidate: Candidate, reporter: Reporter) -> DeployResu
         override=candidate.override,
         actor=host.facts.user(),
         checklist=candidate.checklist,
+        until=until,
     )
 
     def follow(progress: Progress) -> None:
@@ -199,10 +216,13 @@ def roll_out(host: Host, candidate: Candidate, reporter: Reporter) -> DeployResu
             f"'hyperion history {candidate.deployment}' shows what became of it"
         )
         raise
+    state = reply.state
     return candidate.result(
-        promoted=reply.promoted,
-        aborted=not reply.promoted,
-        aborted_reason=None if reply.promoted else reply.reason,
+        promoted=state in (RolloutState.BAKING, RolloutState.PROMOTED),
+        aborted=state is RolloutState.ABORTED,
+        rolled_back=state is RolloutState.ROLLED_BACK,
+        detached=state is RolloutState.PLANNED,
+        aborted_reason=reply.reason,
         revision=reply.revision,
         url=reply.url,
         proof=reply.proof,
@@ -212,23 +232,57 @@ def roll_out(host: Host, candidate: Candidate, reporter: Reporter) -> DeployResu
 
 def plan_steps(host: Host, candidate: Candidate) -> tuple[str, ...]:
     """What ``roll_out`` would do, step by step, for people."""
-    config, active, name = candidate.config, candidate.active, candidate.deployment
+    name = candidate.deployment
     number = max((revision.number for revision in host.ledger.revisions(name)), default=0) + 1
-    workers = "1 worker" if config.workers == 1 else f"{config.workers} workers"
-    threads = "1 thread" if config.threads == 1 else f"{config.threads} threads"
-    threads = "as many threads as pay" if config.threads == "auto" else threads
-    port = config.serve.port or "a free port"
+    subject = f"{candidate.model} {candidate.version} ({short(candidate.digest)})"
     steps = [
-        f"copy {candidate.model} {candidate.version} ({short(candidate.digest)}) into the store, verifying it",
+        f"take {subject} from the store" if candidate.path is None else f"copy {subject} into the store, verifying it",
         f"record revision {number} of {name}",
-        f"start {workers} with {threads} each; load, warm up and prove within {config.startup_timeout_s:g} s",
-        f"shift the traffic of {config.serve.host}, port {port}, to revision {number} ({config.strategy})",
+        *_moving_steps(candidate, number, _warm_twin(host, candidate)),
     ]
     if host.control.ping() is None:
         steps.insert(0, "start the supervisor")
-    if active is not None:
-        steps.append(f"drain revision {active.number} for at most {config.drain_timeout_s:g} s and stop it")
     return tuple(steps)
+
+
+def _warm_twin(host: Host, candidate: Candidate) -> Revision | None:
+    """The revision whose loaded workers a rollback would take over; None where none is warm, or it is no rollback."""
+    if candidate.origin is not Origin.ROLLBACK:
+        return None
+    reply = ask_supervisor(host, Status(), StatusReply)
+    warm = {} if reply is None else {status.deployment.name: status.warm for status in reply.deployments}
+    found = warm.get(candidate.deployment)
+    if found is None or found.revision.digest != candidate.digest:
+        return None
+    return found.revision if serves_alike(found.revision.config, candidate.config) else None
+
+
+def _moving_steps(candidate: Candidate, number: int, warm: Revision | None) -> list[str]:
+    """How workers and traffic would move."""
+    config, active = candidate.config, candidate.active
+    plan = plan_rollout(config, rescue=candidate.origin is Origin.ROLLBACK)
+    workers = "1 worker" if plan.crew == 1 else f"{plan.crew} workers"
+    threads = "1 thread" if config.threads == 1 else f"{config.threads} threads"
+    threads = "as many threads as pay" if config.threads == "auto" else threads
+    started = f"start {workers} with {threads} each; load, warm up and prove within"
+    shift = f"shift the traffic of {config.serve.place}, to revision {number}"
+    steps = [f"{started} {config.startup_timeout_s:g} s", f"{shift} ({config.strategy})"]
+    if warm is not None:
+        steps = [f"take over the workers of revision {warm.number}, which are warm: nothing is loaded", shift]
+    if active is None:
+        return steps
+    drained = f"drain revision {active.number} for at most {config.drain_timeout_s:g} s"
+    if plan.recreate:
+        return [f"{drained} and stop it: from here on requests wait or fail", *steps]
+    steps[1:1] = [
+        f"forward {100 * step.share:g}% of the requests to revision {number} for {step.bake_s:g} s while the gates hold"
+        for step in plan.steps
+    ]
+    steps.append(f"{drained} and {f'keep it warm for {plan.warm_s:g} s' if plan.warm_s else 'stop it'}")
+    if plan.watch_s:
+        breach = "go back by itself" if plan.automatic else "alert"
+        steps.append(f"watch revision {number} for {plan.watch_s:g} s and {breach} where it breaks its gates")
+    return steps
 
 
 def active_revision(host: Host, deployment: str) -> Revision | None:

@@ -1,35 +1,37 @@
-"""Go back to a backup's package and config, and say why."""
+"""Go back to what a backup holds, or to what this host served before, and say why."""
 
 from __future__ import annotations
 
 import unicodedata
-from datetime import datetime
 from pathlib import Path
 
-from hyperion.domain.backup import Backup
-from hyperion.domain.deployment import Origin, Revision
-from hyperion.domain.event import Event, EventDraft, EventKind
-from hyperion.domain.history import RevisionHistory, trace_revisions
-from hyperion.domain.rollback import RollbackNote, RollbackRecord
-from hyperion.errors import ConfigError, DigestMismatchError, NotFoundError, Problem
+from hyperion.domain.deployment import Origin, Revision, find_deployment
+from hyperion.domain.digest import short
+from hyperion.domain.gate import decide
+from hyperion.domain.history import trace_revisions
+from hyperion.domain.rollback import find_target
+from hyperion.errors import ConfigError, DigestMismatchError, Problem
 from hyperion.ports import Host, Reporter
-from hyperion.usecases.backup import OpenedBackup, open_backup
-from hyperion.usecases.record import record_event
+from hyperion.usecases.backup_folder import OpenedBackup, open_backup
 from hyperion.usecases.roll_out import (
     Candidate,
     DeployResult,
+    active_revision,
     check_candidate,
     complete_config,
+    plan_steps,
     require_portable_path,
     roll_out,
 )
+from hyperion.usecases.trust import judge_signing
+from hyperion.verification.rescue import check_rescue
 
-__all__ = ["DeployResult", "document_rollback", "rollback_model"]
+__all__ = ["DeployResult", "rollback_model", "rollback_to"]
 
 MAX_REASON_CHARACTERS = 4096
 
 
-def rollback_model(host: Host, backup: Path, reason: str, reporter: Reporter) -> DeployResult:
+def rollback_model(host: Host, backup: Path, reason: str, reporter: Reporter, *, dry_run: bool = False) -> DeployResult:
     """Make a new revision of a backup's package and config, for the deployment that the backup names.
 
     Only integrity, loading, wrong golden answers and the trust policy deny it; all else warns. The policy lets what the
@@ -40,6 +42,7 @@ def rollback_model(host: Host, backup: Path, reason: str, reporter: Reporter) ->
         backup: A folder that ``backup model`` wrote.
         reason: Why, in the operator's words; kept as it is.
         reporter: Where progress goes.
+        dry_run: Make the checks and say what would be done; change nothing, start nothing.
 
     Raises:
         ConfigError: The reason is blank (code ``rollback.reason_required``), too long or no text.
@@ -50,36 +53,40 @@ def rollback_model(host: Host, backup: Path, reason: str, reporter: Reporter) ->
     """
     require_reason(reason)
     require_portable_path(backup)
-    opened = open_backup(backup)
-    candidate = _check(host, opened, reason, reporter)
-    host.reports.save(candidate.deployment, candidate.checklist)
-    if not candidate.decision.allowed:
-        return candidate.result()
-    if candidate.active is not None and candidate.active.digest == candidate.digest:
-        reporter.warn(f"revision {candidate.active.number} serves this very package; it is proven and started anew")
-    return roll_out(host, candidate, reporter)
+    candidate = _check_backup(host, open_backup(backup), reason, reporter)
+    return _go_back(host, candidate, reporter, dry_run=dry_run)
 
 
-def document_rollback(host: Host, backup: Path, reason: str) -> RollbackRecord:
-    """Add the operator's note to the latest rollback to a backup, and return that rollback's record.
+def rollback_to(
+    host: Host, name: str, target: str, reason: str, reporter: Reporter, *, dry_run: bool = False
+) -> DeployResult:
+    """Make a new revision of the package and config of an earlier one, out of this host's store, without a backup.
+
+    Only damage in the store and the trust policy deny it beforehand; that it loads and answers its golden requests, its
+    workers show before they take traffic, or have shown where they are still warm.
+
+    Args:
+        host: This host.
+        name: The deployment; ``current_model`` also stands for the only one.
+        target: A revision, a version or a digest (``domain.rollback.find_target``).
+        reason: Why, in the operator's words; kept as it is.
+        reporter: Where progress goes.
+        dry_run: Make the checks and say what would be done; change nothing, start nothing.
 
     Raises:
-        ConfigError: The note is blank, too long or no text.
-        NotFoundError: There is no backup (code ``backup.not_found``), or nothing was rolled back to it
-            (code ``rollback.not_found``).
+        ConfigError: The reason is none, or the target is nothing that names a revision (code ``rollback.target``).
+        NotFoundError: There is no such deployment or target, or the store lost it (code ``store.package_not_found``).
+        ConflictError: The target is ambiguous (code ``rollback.ambiguous``), or another rollout runs.
+        PackageError: The store's copy is damaged.
+        HostError: The same, or the supervisor does not come up, or goes away.
     """
     require_reason(reason)
-    kept = open_backup(backup).backup
-    revision = _latest_rollback(host, kept, backup)
-    draft = EventDraft(
-        kind=EventKind.ROLLBACK_NOTED,
-        deployment=revision.deployment,
-        revision=revision.number,
-        actor=host.facts.user(),
-        data={"note": reason},
-    )
-    record_event(host, draft)
-    return _record_of(host, revision)
+    deployment = find_deployment(host.ledger.deployments(), name).name
+    revisions = host.ledger.revisions(deployment)
+    histories = trace_revisions(revisions, host.ledger.events(deployment))
+    goal = find_target(target, histories, deployment)
+    reporter.info(f"target: revision {goal.number}, {goal.model} {goal.version} ({short(goal.digest)})")
+    return _go_back(host, _check_stored(host, goal, reason, reporter), reporter, dry_run=dry_run)
 
 
 def require_reason(reason: str) -> None:
@@ -107,7 +114,7 @@ def _reason_error(code: str, fault: str, hint: str) -> ConfigError:
     )
 
 
-def _check(host: Host, opened: OpenedBackup, reason: str, reporter: Reporter) -> Candidate:
+def _check_backup(host: Host, opened: OpenedBackup, reason: str, reporter: Reporter) -> Candidate:
     backup = opened.backup
     with host.packages.open(opened.package_path) as package:
         if package.digest != backup.digest:
@@ -126,47 +133,33 @@ def _check(host: Host, opened: OpenedBackup, reason: str, reporter: Reporter) ->
         )
 
 
-def _latest_rollback(host: Host, backup: Backup, path: Path) -> Revision:
-    for revision in reversed(host.ledger.revisions(backup.deployment)):
-        if revision.origin is Origin.ROLLBACK and revision.digest == backup.digest:
-            return revision
-    raise NotFoundError(
-        f"deployment {backup.deployment!r} was never rolled back to {path} ({backup.digest})",
-        hint=f"'hyperion history {backup.deployment}' lists its revisions; roll back with 'hyperion rollback model'",
-        code="rollback.not_found",
+def _check_stored(host: Host, goal: Revision, reason: str, reporter: Reporter) -> Candidate:
+    active = active_revision(host, goal.deployment)
+    with host.store.open(goal.digest) as package:
+        signing = judge_signing(host, package, goal.deployment, rescue=True)
+        checklist = check_rescue(host, package, goal.config, active, reporter, signing)
+    return Candidate(
+        path=None,
+        digest=goal.digest,
+        model=goal.model,
+        version=goal.version,
+        config=goal.config,
+        origin=Origin.ROLLBACK,
+        reason=reason,
+        override=None,
+        active=active,
+        checklist=checklist,
+        decision=decide(checklist.findings, rescue=True),
     )
 
 
-def _record_of(host: Host, revision: Revision) -> RollbackRecord:
-    name = revision.deployment
-    events = host.ledger.events(name)
-    (history,) = trace_revisions([revision], events)
-    created = next(e for e in events if e.kind is EventKind.REVISION_CREATED and e.revision == revision.number)
-    replaced = None if revision.replaces is None else host.ledger.revision(name, revision.replaces)
-    return RollbackRecord(
-        deployment=name,
-        at=revision.created_at,
-        actor=revision.actor,
-        reason=revision.reason or "",
-        from_revision=replaced,
-        to_revision=revision,
-        state=history.state,
-        promoted_at=history.promoted_at,
-        aborted_reason=history.aborted_reason,
-        duration_ms=_duration_ms(created.at, history),
-        sequence=created.sequence,
-        hash=created.hash,
-        notes=tuple(_note(e) for e in events if _is_note_of(e, revision)),
-    )
-
-
-def _duration_ms(start: datetime, history: RevisionHistory) -> int | None:
-    return None if history.settled_at is None else round(1000 * (history.settled_at - start).total_seconds())
-
-
-def _is_note_of(event: Event, revision: Revision) -> bool:
-    return event.kind is EventKind.ROLLBACK_NOTED and event.revision == revision.number
-
-
-def _note(event: Event) -> RollbackNote:
-    return RollbackNote(at=event.at, actor=event.actor, text=str(event.data.get("note", "")))
+def _go_back(host: Host, candidate: Candidate, reporter: Reporter, *, dry_run: bool) -> DeployResult:
+    if not dry_run:
+        host.reports.save(candidate.deployment, candidate.checklist)
+    if not candidate.decision.allowed:
+        return candidate.result(dry_run=dry_run)
+    if candidate.active is not None and candidate.active.digest == candidate.digest:
+        reporter.warn(f"revision {candidate.active.number} serves this very package; it is proven and started anew")
+    if dry_run:
+        return candidate.result(dry_run=True, plan=plan_steps(host, candidate))
+    return roll_out(host, candidate, reporter)

@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from hyperion.domain.command import DeploymentStatus, Pong, Stats, StatsReply, Status, StatusReply
 from hyperion.domain.deployment import Deployment
 from hyperion.domain.document import Document
+from hyperion.domain.host_load import memory_of, without_budget
 from hyperion.domain.tensor import Signature
 from hyperion.domain.tuning import BatchingPlan, Tuning, plan_batching
 from hyperion.errors import HyperionError, NotFoundError
 from hyperion.ports import Host
 from hyperion.usecases.ask import ask_supervisor
+from hyperion.usecases.host_load import claims_of
 from hyperion.usecases.tune import read_tuning
 
 
@@ -23,12 +25,26 @@ class DeploymentFigures(Document):
     """None before the first request."""
 
 
+class HostMemory(Document):
+    """Memory of this host, and what its deployments may take of it."""
+
+    host_bytes: int | None
+    """Or what a control group leaves of it; None where that is not known."""
+    claimed_bytes: int
+    """Budgets of all workers that are loaded or are to be, kept warm ones included."""
+    resident_bytes: int | None
+    """What the workers take now, pages that they share counted for each; None where the host does not say."""
+    without_budget: tuple[str, ...]
+    """Deployments whose workers ``claimed_bytes`` does not count, for they have no ``memory.budget_mb``."""
+
+
 class HostStatus(Document):
     """All deployments of this host."""
 
     supervisor: Pong | None
-    """None where no supervisor runs; then nothing serves, and ``deployments`` says what the ledger wants."""
+    """None where no supervisor runs; then ``deployments`` says what the ledger wants, and nobody knows what serves."""
     deployments: tuple[DeploymentStatus, ...]
+    memory: HostMemory
     figures: dict[str, DeploymentFigures] = {}
     """By deployment; only of those that serve."""
     tunings: dict[str, Tuning] = {}
@@ -45,9 +61,25 @@ def read_status(host: Host) -> HostStatus:
     if reply is not None:
         serving = (item.deployment.name for item in reply.deployments if item.serving)
         figures = {name: found for name in serving if (found := _figures(host, name)) is not None}
-        return _with_measurements(host, HostStatus(supervisor=pong, deployments=reply.deployments, figures=figures))
+        deployments = reply.deployments
+        memory = _memory(host, deployments)
+        status = HostStatus(supervisor=pong, deployments=deployments, memory=memory, figures=figures)
+        return _with_measurements(host, status)
     recorded = tuple(_recorded_status(host, deployment) for deployment in host.ledger.deployments())
-    return _with_measurements(host, HostStatus(supervisor=None, deployments=recorded))
+    status = HostStatus(supervisor=None, deployments=recorded, memory=_memory(host, recorded))
+    return _with_measurements(host, status)
+
+
+def _memory(host: Host, deployments: tuple[DeploymentStatus, ...]) -> HostMemory:
+    claims = claims_of(host, deployments)
+    sizes = [worker.resident_bytes for item in deployments for worker in item.workers]
+    known = [size for size in sizes if size is not None]
+    return HostMemory(
+        host_bytes=host.facts.memory_bytes(),
+        claimed_bytes=memory_of(claims),
+        resident_bytes=sum(known) if len(known) == len(sizes) else None,
+        without_budget=without_budget(claims),
+    )
 
 
 def _with_measurements(host: Host, status: HostStatus) -> HostStatus:
@@ -95,7 +127,12 @@ def _figures(host: Host, name: str) -> DeploymentFigures | None:
 
 def _recorded_status(host: Host, deployment: Deployment) -> DeploymentStatus:
     number = deployment.active_revision
-    stopped = deployment.desired_revision is None
+    if deployment.desired_revision is None:
+        trouble = "stopped"
+    elif host.control.has_orphans():
+        trouble = "no supervisor runs; the workers that it left serve on unwatched, until 'hyperion serve' adopts them"
+    else:
+        trouble = "no supervisor runs; start one with 'hyperion serve'"
     return DeploymentStatus(
         deployment=deployment,
         active=None if number is None else host.ledger.revision(deployment.name, number),
@@ -103,5 +140,5 @@ def _recorded_status(host: Host, deployment: Deployment) -> DeploymentStatus:
         updating=False,
         url=None,
         workers=(),
-        trouble="stopped" if stopped else "no supervisor runs; start one with 'hyperion serve'",
+        trouble=trouble,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from hyperion.domain.config import DeploymentConfig
 from hyperion.domain.deployment import Revision
 from hyperion.domain.finding import Finding, Outcome, Report, Subject
+from hyperion.domain.host_load import Claim, claim_of, claims_after, claims_during
 from hyperion.domain.metrics import percentile
 from hyperion.domain.platform import PlatformProfile
 from hyperion.domain.tuning import Curve
@@ -21,9 +22,11 @@ from hyperion.verification.compatibility import OPERATORS, check_compatibility, 
 from hyperion.verification.integrity import check_integrity
 from hyperion.verification.model import LOAD, Trial, check_configs, examine
 from hyperion.verification.plan_environment import check_environment, check_monitoring
+from hyperion.verification.plan_host import CORES, HOST_MEMORY, check_host_load
 from hyperion.verification.plan_record import check_records
 from hyperion.verification.plan_version import check_version_step
 
+MEMORY = "plan.memory"
 MIB = 1024**2
 REPEATS, WARMUP = 5, 1
 
@@ -40,6 +43,7 @@ def check_plan(
     rescue: bool = False,
     full: bool = False,
     on_curve: Callable[[Curve], None] | None = None,
+    claims: Sequence[Claim] = (),
 ) -> Report:
     """Model verification, environment preparation, deployment plan.
 
@@ -54,6 +58,7 @@ def check_plan(
         rescue: Whether traffic waits for it: then what only measures, and could only warn, is skipped.
         full: Whether to read also what was proven before and is unchanged since.
         on_curve: Told how threads and batches pay here, where that was measured; None does not measure it.
+        claims: What the deployments of this host claim of it now, this one's active revision among them.
 
     Returns:
         A report of kind ``checklist``. Items that only a person can answer are ``manual`` and name the field of
@@ -66,15 +71,14 @@ def check_plan(
     trusted = () if signing is None else (signing,)
     unfit = any(finding.outcome is Outcome.FAILED for finding in (*integrity, *trusted))
     model = () if unfit else _check_model(host, path, package, config, active, reporter, rescue, on_curve)
-    loads = any(finding.check == LOAD and finding.outcome is Outcome.PASSED for finding in model)
-    ready = _NOT_COMPARED if rescue else _compare_host(host, package, config, loads=loads)
+    ready = _NOT_COMPARED if rescue else _compare_host(host, package, config, active, model, claims)
     findings = (
         *integrity,
         *trusted,
         *model,
         *ready,
         check_monitoring(host, config, active),
-        *check_records(host, config, active),
+        *check_records(host, config, active, rescue=rescue),
     )
     return Report(
         kind="checklist",
@@ -136,19 +140,39 @@ def _not_awaited(check: str, summary: str) -> Finding:
 
 _NOT_MEASURED = (
     _not_awaited("plan.performance", "speed is not measured"),
-    _not_awaited("plan.memory", "memory is not measured"),
+    _not_awaited(MEMORY, "memory is not measured"),
 )
 _NOT_COMPARED = (
     _not_awaited("plan.system_requirements", "this machine is not compared with what the package needs"),
     _not_awaited("plan.dependencies", "the engine is not compared with what the package needs"),
     _not_awaited("plan.memory_settings", "the memory budget is not compared with this machine"),
+    _not_awaited(HOST_MEMORY, "what all deployments may take is not compared with this machine"),
+    _not_awaited(CORES, "the threads of all deployments are not compared with this machine"),
 )
 """Comparing loads the engine into this process too; that the model loads and answers in the child says more."""
 
 
-def _compare_host(host: Host, package: PackageReader, config: DeploymentConfig, *, loads: bool) -> tuple[Finding, ...]:
+def _compare_host(
+    host: Host,
+    package: PackageReader,
+    config: DeploymentConfig,
+    active: Revision | None,
+    model: Sequence[Finding],
+    claims: Sequence[Claim],
+) -> tuple[Finding, ...]:
+    """What the package, and all deployments together, need of this host."""
     profile = local_profile(host)
-    return check_environment(package, config, profile, _requirements(package, profile, loads=loads))
+    loads = any(finding.check == LOAD and finding.outcome is Outcome.PASSED for finding in model)
+    peaks = [finding.measured for finding in model if finding.check == MEMORY and isinstance(finding.measured, int)]
+    during = after = claims
+    if active is None or (active.digest, active.config) != (package.digest, config):
+        candidate = claim_of(config, "the new revision", measured_bytes=next(iter(peaks), None))
+        during = claims_during(claims, candidate, recreate=config.strategy == "recreate")
+        after = claims_after(claims, candidate)
+    return (
+        *check_environment(package, config, profile, _requirements(package, profile, loads=loads)),
+        *check_host_load(during, after, profile.memory_bytes, profile.cores),
+    )
 
 
 def _performance(result: InferenceResult | None) -> Finding:
@@ -167,7 +191,7 @@ def _performance(result: InferenceResult | None) -> Finding:
 
 
 def _memory(host: Host, config: DeploymentConfig, result: InferenceResult | None) -> Finding:
-    check = "plan.memory"
+    check = MEMORY
     if result is None:
         return Finding(
             check=check,

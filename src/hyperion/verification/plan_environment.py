@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from hyperion.domain.config import DeploymentConfig
+from hyperion.domain.config import DeploymentConfig, Serve
 from hyperion.domain.deployment import Revision
 from hyperion.domain.finding import Finding, Outcome
 from hyperion.domain.platform import PlatformProfile
 from hyperion.format.package import PackageReader
 from hyperion.ports import Host
 
-MIB = 1024**2
 PORT_IN_USE = "host.port_in_use"
 _SYSTEM = ("compatibility.platform", "compatibility.cpu_features", "compatibility.memory", "compatibility.disk")
 _DEPENDENCIES = ("compatibility.engine_version", "compatibility.opsets", "compatibility.operators")
@@ -35,13 +35,13 @@ def check_environment(
     machine = f"{profile.name}, {profile.cores} cores"
     engine = package.manifest.engine
     return (
-        _cores(config, profile) or _together("plan.system_requirements", machine, [found[name] for name in _SYSTEM]),
+        _together("plan.system_requirements", machine, [found[name] for name in _SYSTEM]),
         _together(
             "plan.dependencies",
             f"{engine.name} {profile.engine_version}",
             [found[name] for name in _DEPENDENCIES if name in found],
         ),
-        _memory_settings(config, profile),
+        _memory_settings(config),
     )
 
 
@@ -57,22 +57,7 @@ def _together(check: str, summary: str, findings: Sequence[Finding]) -> Finding:
     return Finding(check=check, outcome=Outcome.PASSED, summary=summary)
 
 
-def _cores(config: DeploymentConfig, profile: PlatformProfile) -> Finding | None:
-    wanted = config.workers * config.fixed_threads
-    if profile.cores is None or wanted <= profile.cores:
-        return None
-    return Finding(
-        check="plan.system_requirements",
-        outcome=Outcome.WARNED,
-        summary=f"{config.workers} workers with {config.fixed_threads} threads each on {profile.cores} cores",
-        reason="they will wait for each other",
-        measured=wanted,
-        limit=profile.cores,
-        hint="lower 'workers' or 'threads' in deployment.json",
-    )
-
-
-def _memory_settings(config: DeploymentConfig, profile: PlatformProfile) -> Finding:
+def _memory_settings(config: DeploymentConfig) -> Finding:
     check, budget = "plan.memory_settings", config.memory.budget_mb
     if budget is None:
         return Finding(
@@ -82,16 +67,12 @@ def _memory_settings(config: DeploymentConfig, profile: PlatformProfile) -> Find
             reason="record it as memory.budget_mb in deployment.json",
             entry="memory.budget_mb",
         )
-    total = budget * config.workers
     summary = f"{budget} MiB for each of {config.workers} workers"
-    if profile.memory_bytes is not None and total * MIB > profile.memory_bytes:
-        reason = f"together {total} MiB, more than the {profile.memory_bytes // MIB} MiB of this host"
-        return Finding(check=check, outcome=Outcome.WARNED, summary=summary, reason=reason, entry="memory.budget_mb")
     return Finding(check=check, outcome=Outcome.PASSED, summary=summary, entry="memory.budget_mb")
 
 
 def check_monitoring(host: Host, config: DeploymentConfig, active: Revision | None) -> Finding:
-    """Is the port free, or ours, that requests and /metrics come to?
+    """Is the place free, or ours, that requests and /metrics come to?
 
     Args:
         host: This host.
@@ -99,16 +80,28 @@ def check_monitoring(host: Host, config: DeploymentConfig, active: Revision | No
         active: What the deployment serves now.
     """
     check, serve = "plan.monitoring", config.serve
-    place = f"{serve.host}, port {serve.port or 'chosen when it starts'}"
-    own = active is not None and active.config.serve.port == serve.port and host.control.ping() is not None
-    if own or serve.port == 0 or host.facts.port_is_free(serve.host, serve.port):
-        return Finding(check=check, outcome=Outcome.PASSED, summary=f"/metrics will answer at {place}")
+    own = active is not None and active.config.serve.address == serve.address and host.control.ping() is not None
+    fault = None if own else _place_fault(host, serve)
+    if fault is None:
+        return Finding(check=check, outcome=Outcome.PASSED, summary=f"/metrics will answer at {serve.place}")
+    is_socket = serve.socket is not None
+    finder = f"ss -lxp src {serve.socket}" if is_socket else f"ss -ltnp sport = :{serve.port}"
+    another = "another serve.socket" if is_socket else "another serve.port in deployment.json (0: a free one)"
     return Finding(
         check=check,
         outcome=Outcome.FAILED,
-        summary=f"{place} cannot be bound",
-        reason=f"another process uses it, or it is not ours to bind [{PORT_IN_USE}]",
-        entry="serve.port",
-        measured=serve.port,
-        hint=f"see 'ss -ltnp sport = :{serve.port}', or choose another serve.port in deployment.json (0: a free one)",
+        summary=f"{serve.place} cannot be bound",
+        reason=fault,
+        entry="serve.socket" if is_socket else "serve.port",
+        measured=serve.socket or serve.port,
+        hint=f"see '{finder}', or choose {another}",
     )
+
+
+def _place_fault(host: Host, serve: Serve) -> str | None:
+    """Why nobody could listen there; None where one could."""
+    if serve.socket is not None:
+        return host.facts.socket_fault(Path(serve.socket))
+    if serve.port == 0 or host.facts.port_is_free(serve.host, serve.port):
+        return None
+    return f"another process uses it, or it is not ours to bind [{PORT_IN_USE}]"

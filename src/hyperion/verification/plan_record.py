@@ -4,21 +4,33 @@ from __future__ import annotations
 
 from hyperion.domain.config import DeploymentConfig
 from hyperion.domain.deployment import Revision
-from hyperion.domain.digest import short
-from hyperion.domain.event import EventKind
 from hyperion.domain.finding import Finding, Outcome
 from hyperion.ports import Host
+from hyperion.verification.plan_rollback import check_rollback_plan
+from hyperion.verification.plan_window import check_window
 
 
-def check_records(host: Host, config: DeploymentConfig, active: Revision | None) -> tuple[Finding, ...]:
-    """Window, rollback plan, documented steps, team: passed with what is recorded, else manual."""
+def check_records(
+    host: Host, config: DeploymentConfig, active: Revision | None, *, rescue: bool = False
+) -> tuple[Finding, ...]:
+    """Window, rollback plan, documented steps, team, environment, runbook: what has a probe is held, else manual.
+
+    A rescue is only warned: it comes when it must.
+    """
+    held = check_window(config, host.clock.now()), check_rollback_plan(host, config, active)
     return (
-        _recorded("plan.window", "deployment window", {"window": config.window}),
-        _rollback_plan(host, config, active),
+        *(_warned(finding) if rescue else finding for finding in held),
         _recorded("plan.steps", "deployment steps", {"notes": config.notes}),
         _recorded("plan.team", "deployment team", {"owner": config.owner, "team": config.team}),
+        _recorded("plan.environment", "environment", {"environment": config.environment}),
         _recorded("plan.runbook", "runbook", {"runbook": config.runbook}),
     )
+
+
+def _warned(finding: Finding) -> Finding:
+    if finding.outcome is not Outcome.FAILED:
+        return finding
+    return finding.model_copy(update={"outcome": Outcome.WARNED, "hint": None})
 
 
 def _recorded(check: str, what: str, fields: dict[str, str | None]) -> Finding:
@@ -39,27 +51,4 @@ def _recorded(check: str, what: str, fields: dict[str, str | None]) -> Finding:
         summary=f"{what}: not recorded",
         reason=f"record it as {names} in deployment.json",
         entry=next(iter(fields)),
-    )
-
-
-def _rollback_plan(host: Host, config: DeploymentConfig, active: Revision | None) -> Finding:
-    check = "plan.rollback"
-    if active is None:
-        return Finding(
-            check=check,
-            outcome=Outcome.SKIPPED,
-            summary="nothing to go back to",
-            reason="nothing is active in this deployment yet",
-        )
-    events = host.ledger.events(str(config.name), (EventKind.BACKUP_CREATED,))
-    of_active = [event.data.get("path") for event in events if event.data.get("digest") == active.digest]
-    if of_active:
-        summary = f"revision {active.number} ({active.version}) is backed up at {of_active[-1]}"
-        return Finding(check=check, outcome=Outcome.PASSED, summary=summary, measured=of_active[-1])
-    return Finding(
-        check=check,
-        outcome=Outcome.WARNED,
-        summary=f"revision {active.number} ({active.version}, {short(active.digest)}) has no backup",
-        reason="'hyperion rollback model' goes back to a backup",
-        hint=f"hyperion backup model --name {config.name} --output backup/",
     )

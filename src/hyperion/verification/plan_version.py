@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from hyperion.domain.caller import CallerView
 from hyperion.domain.deployment import Revision
 from hyperion.domain.digest import short
@@ -15,7 +13,6 @@ from hyperion.format.package import PackageReader
 from hyperion.ports import Host
 
 VERSION_STEP = "plan.version_step"
-"""The one check that ``deploy model --override`` lets pass."""
 
 
 def check_version_step(host: Host, package: PackageReader, active: Revision | None, *, rescue: bool) -> Finding:
@@ -47,27 +44,6 @@ def check_version_step(host: Host, package: PackageReader, active: Revision | No
         )
     verdict = judge_step(before, active.version, CallerView.of(package.manifest), version)
     return _on_rescue(verdict) if rescue else _on_deploy(verdict, active)
-
-
-def override_step(findings: Iterable[Finding], reason: str | None) -> tuple[Finding, ...]:
-    """The findings, a failed step turned into a warning that bears ``reason``; no other check can be overridden."""
-    return tuple(
-        finding.model_copy(
-            update={
-                "outcome": Outcome.WARNED,
-                "reason": f"{finding.reason} (overridden: {reason})",
-                "hint": "tell the clients before their requests fail",
-            }
-        )
-        if reason is not None and is_denied_step(finding)
-        else finding
-        for finding in findings
-    )
-
-
-def is_denied_step(finding: Finding) -> bool:
-    """Whether a finding is the one that may be overridden."""
-    return finding.check == VERSION_STEP and finding.outcome is Outcome.FAILED
 
 
 def _on_deploy(verdict: StepVerdict, active: Revision) -> Finding:

@@ -105,6 +105,19 @@ class AtomicFiles:
                 os.close(descriptor)
             sync_folder(path.parent)
 
+    def discard(self, path: Path, swept_by: Path) -> None:
+        """Remove a folder, its name first; see ports.Files."""
+        with translated(path):
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                _lock(descriptor)  # so that no sweeper removes it too, once it has a temporary's name
+                hidden = path.parent / (_prefix(swept_by) + secrets.token_hex(8))
+                path.rename(hidden)
+                sync_folder(path.parent)
+                shutil.rmtree(hidden)
+            finally:
+                os.close(descriptor)
+
 
 def sync_folder(path: Path) -> None:
     """Make renames in a folder durable."""

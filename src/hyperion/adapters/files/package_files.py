@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Reader = TypeVar("Reader", ArchiveReader, DirectoryReader)
 
 BACKUP_PACKAGE = "package.hyperion"
-"""The package file inside a backup folder."""
+"""The package inside a backup folder: one file, or a directory whose files backups share."""
 
 _NO_MATTER_OF_CHANGE = ("package.not_a_package", "package.manifest", "package.chunks", "package.too_large", "json.")
 """How the codes begin of what no half-done change explains: a manifest whose CRC is right says these things itself."""
@@ -42,8 +42,9 @@ class LocalPackages:
             if not _is_folder(path):
                 return _open_file(path, path)
             if (path / MANIFEST).exists():
-                return _open_directory(path)
-            return _open_file(_backup_file(path), path)
+                return _open_directory(path, path)
+            kept = _kept_package(path)
+            return _open_directory(kept, path) if kept.is_dir() else _open_file(kept, path)
 
     @contextmanager
     def changing(self, path: Path) -> Iterator[PackageChange]:
@@ -54,7 +55,7 @@ class LocalPackages:
             is_folder = _is_folder(path)
             if is_folder and not (path / MANIFEST).exists():
                 raise ConflictError(
-                    f"{_backup_file(path).parent} is a backup; its package is never changed",
+                    f"{_kept_package(path).parent} is a backup; its package is never changed",
                     hint=f"copy {BACKUP_PACKAGE} out of it and change the copy",
                     code="package.backup",
                 )
@@ -75,22 +76,22 @@ def _is_folder(path: Path) -> bool:
     return stat.S_ISDIR(mode)
 
 
-def _backup_file(path: Path) -> Path:
-    """The package file of a backup folder."""
-    backup = path / BACKUP_PACKAGE
-    if backup.is_file():
-        return backup
+def _kept_package(path: Path) -> Path:
+    """The package in a backup folder, a file or a directory."""
+    kept = path / BACKUP_PACKAGE
+    if kept.is_file() or (kept / MANIFEST).is_file():
+        return kept
     raise _no_package(path, f"the folder holds neither {MANIFEST} nor {BACKUP_PACKAGE}")
 
 
-def _open_directory(path: Path) -> DirectoryReader:
+def _open_directory(path: Path, named: Path) -> DirectoryReader:
     def read() -> DirectoryReader:
-        return DirectoryReader(path.absolute(), str(path))
+        return DirectoryReader(path.absolute(), str(named))
 
     def is_interrupted() -> bool:
         return any(leftovers(path / name) for name in (MANIFEST, SIGNING))
 
-    return _opened(path, path, read, is_interrupted)
+    return _opened(path, named, read, is_interrupted)
 
 
 def _open_file(path: Path, named: Path) -> ArchiveReader:

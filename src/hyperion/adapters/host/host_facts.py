@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
 import os
 import platform
 import pwd
+import shutil
 import socket
+import stat
 import sys
 import time
 from collections.abc import Sequence
@@ -15,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hyperion.adapters.host.hardware_counters import COUNTERS, HardwareCounters, threads_of
+from hyperion.adapters.host.memory import MemorySources
 from hyperion.adapters.host.process_usage import usage_of
 from hyperion.adapters.sandbox.confinement import available
 from hyperion.domain.platform import PlatformProfile
@@ -32,15 +36,13 @@ class LocalHostFacts:
         self._state_dir = state_dir
 
     def platform(self) -> PlatformProfile:
-        import psutil
-
         return PlatformProfile(
             os=sys.platform,
             architecture=_architecture(),
             cpu_features=cpu_features(),
             cores=os.cpu_count(),
-            memory_bytes=_memory_limit(psutil.virtual_memory().total),
-            disk_free_bytes=psutil.disk_usage(str(_existing(self._state_dir))).free,
+            memory_bytes=self.memory_bytes(),
+            disk_free_bytes=shutil.disk_usage(_existing(self._state_dir)).free,
             confinement=available(),
             probed_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -48,10 +50,14 @@ class LocalHostFacts:
     def platform_name(self) -> str:
         return PlatformProfile(os=sys.platform, architecture=_architecture()).name
 
-    def memory_available_bytes(self) -> int:
-        import psutil
+    def memory_bytes(self) -> int | None:
+        return MemorySources().total_bytes()
 
-        return int(psutil.virtual_memory().available)
+    def memory_available_bytes(self) -> int:
+        return MemorySources().available_bytes()
+
+    def memory_in_use_bytes(self) -> int | None:
+        return MemorySources().in_use_bytes()
 
     def process(self, pid: int) -> ProcessUsage | None:
         return usage_of(pid)
@@ -109,6 +115,30 @@ class LocalHostFacts:
             return False
         return True
 
+    def socket_fault(self, path: Path) -> str | None:
+        try:
+            return _socket_fault(path)
+        except OSError as error:
+            return str(error.strerror)
+
+
+def _socket_fault(path: Path) -> str | None:
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}"
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        return f"{path.parent} is not ours to write"
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            return "it is there already, and no socket"
+    except FileNotFoundError:
+        return None
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        code = probe.connect_ex(str(path))
+    if code in (errno.ECONNREFUSED, errno.ENOENT):
+        return None
+    return "another process listens on it" if code in (0, errno.EAGAIN) else os.strerror(code)
+
 
 def _architecture() -> str:
     return _ARCHITECTURES.get(platform.machine(), platform.machine())
@@ -125,18 +155,6 @@ def cpu_features() -> tuple[str, ...] | None:
     except OSError:
         return None
     return None
-
-
-def _memory_limit(physical: int) -> int:
-    """The machine's memory, or less where a control group allows less (v2, then v1)."""
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            text = Path(path).read_text().strip()
-        except OSError:
-            continue
-        if text.isdigit():
-            return min(physical, int(text))
-    return physical
 
 
 def _existing(path: Path) -> Path:

@@ -15,8 +15,7 @@ def usage_of(pid: int) -> ProcessUsage | None:
     """What process ``pid`` took so far, None where it is gone."""
     folder = Path(f"/proc/{pid}")
     try:
-        # The command name in parentheses may hold anything, so fields count from the last parenthesis.
-        fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        fields = _stat_fields(pid)
         status = _sizes(folder / "status")
     except OSError:
         return None
@@ -28,6 +27,25 @@ def usage_of(pid: int) -> ProcessUsage | None:
         read_bytes=io.get("read_bytes"),
         written_bytes=io.get("write_bytes"),
     )
+
+
+def start_ticks(pid: int) -> int | None:
+    """When the process was started, in clock ticks since boot; None where it is gone, or there is no /proc.
+
+    Together with the pid this names a process for good: a pid alone is given out again.
+    """
+    try:
+        return int(_stat_fields(pid)[19])
+    except OSError:
+        return None
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a signal (SIGSTOP, SIGTSTP) stopped it; a process that is traced is not meant."""
+    try:
+        return _stat_fields(pid)[0] == "T"
+    except OSError:
+        return False
 
 
 def resident_bytes() -> int:
@@ -46,6 +64,14 @@ def peak_resident_bytes() -> int:
 def storage_read_bytes() -> int | None:
     """Bytes that this process made the kernel read from storage; None where the kernel does not say."""
     return _numbers(Path("/proc/self/io")).get("read_bytes")
+
+
+def _stat_fields(pid: int) -> list[str]:
+    """Fields of /proc/PID/stat from the third, the state, on.
+
+    The command name in parentheses before them may hold anything, so they count from the last parenthesis.
+    """
+    return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
 
 
 def _sizes(path: Path) -> dict[str, int]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hyperion.adapters.sandbox import landlock, seccomp
+from hyperion.adapters.sandbox.unprivileged_user import WorkerUser, become
 from hyperion.domain.confinement import Confinement, Protection
 from hyperion.errors import HostError
 
@@ -65,6 +66,8 @@ def confine(
     network: bool = False,
     processes: bool = False,
     limits: ResourceLimits = NO_LIMITS,
+    leave_root: bool = False,
+    user: WorkerUser | None = None,
     strict: bool = False,
 ) -> Confinement:
     """Confine this process for the rest of its life.
@@ -78,6 +81,8 @@ def confine(
         network: Whether sockets may be made.
         processes: Whether other programs may be run; they are confined as this one is.
         limits: What it may take.
+        leave_root: Whether to leave root, where this process is root's, and to say as whom it goes on.
+        user: As whom then; None where nobody else is there.
         strict: Whether to fail where the kernel lacks something.
 
     Returns:
@@ -96,6 +101,7 @@ def confine(
                 network=network,
                 processes=processes,
             ),
+            *([become(user)] if leave_root else []),
             _system_calls(network=network, processes=processes),
         )
     )

@@ -85,6 +85,11 @@ class SupervisorClient:
             raise
         return reply if isinstance(reply, Pong) else None
 
+    def has_orphans(self) -> bool:
+        """By the names of their sockets, ``wPID.control``: connecting would be taken for the next supervisor."""
+        pids = (path.stem.removeprefix("w") for path in self._path.parent.glob("w*.control"))
+        return any(Path("/proc", pid).is_dir() for pid in pids if pid.isdecimal())
+
     def ensure_running(self) -> Pong:
         """Start one where none runs; see ports.SupervisorControl.
 

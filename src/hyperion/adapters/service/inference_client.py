@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import ssl
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
 
-from hyperion.errors import EngineError
+from hyperion.errors import ConfigError, EngineError
 from hyperion.ports import Answer, Array, Tensors
 
 if TYPE_CHECKING:
     import httpx
 
+UNIX = "unix:"
+"""Before the path of a deployment's unix socket."""
 MAX_ANSWER_BYTES = 256 * 1024 * 1024
 _DATATYPES = {
     "bool": "BOOL", "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64", "int8": "INT8",
@@ -25,16 +29,24 @@ _TEXT = "BYTES"
 
 
 class HttpInferenceClient:
-    """Implements ports.InferenceClient; keeps its connections, as real clients do."""
+    """Implements ports.InferenceClient; keeps its connections, as real clients do.
 
-    def __init__(self) -> None:
-        self._kept: httpx.Client | None = None
+    Args:
+        api_key: Shown to deployments that ask for one.
+        authority: PEM file of the authority that certificates are traced to; None for those that the system trusts.
+    """
+
+    def __init__(self, api_key: str | None = None, authority: Path | None = None) -> None:
+        self._api_key = api_key
+        self._authority = authority
+        self._kept: dict[str | None, httpx.Client] = {}
 
     def is_ready(self, url: str, model: str, timeout_s: float) -> bool:
         import httpx
 
+        client, base = self._reach(url)
         try:
-            answer = self._client().get(f"{url}/v2/models/{quote(model, safe='')}/ready", timeout=timeout_s)
+            answer = client.get(f"{base}/v2/models/{quote(model, safe='')}/ready", timeout=timeout_s)
         except httpx.HTTPError:
             return False
         return answer.status_code == httpx.codes.OK
@@ -42,7 +54,7 @@ class HttpInferenceClient:
     def infer(self, url: str, model: str, feeds: Tensors, timeout_s: float) -> Answer:
         body = json.dumps({"inputs": [_tensor(name, np.asarray(value)) for name, value in feeds.items()]}).encode()
         started = time.perf_counter()
-        status, headers, raw = self._post(f"{url}/v2/models/{quote(model, safe='')}/infer", body, timeout_s)
+        status, headers, raw = self._post(url, f"/v2/models/{quote(model, safe='')}/infer", body, timeout_s)
         latency_ms = 1000 * (time.perf_counter() - started)
         if status != 200:
             code = "inference.refused" if 400 <= status < 500 or status == 503 else "inference.failed"
@@ -51,25 +63,33 @@ class HttpInferenceClient:
 
     def close(self) -> None:
         """Close the kept connections; a later request opens new ones."""
-        if self._kept is not None:
-            self._kept.close()
-            self._kept = None
+        for client in self._kept.values():
+            client.close()
+        self._kept.clear()
 
-    def _client(self) -> httpx.Client:
-        if self._kept is None:
+    def _reach(self, url: str) -> tuple[httpx.Client, str]:
+        """The client for ``http://HOST:PORT`` or ``unix:PATH``, and what its requests' addresses begin with."""
+        socket = url.removeprefix(UNIX) if url.startswith(UNIX) else None
+        if socket not in self._kept:
             import httpx
 
+            headers = {"content-type": "application/json"}
+            if self._api_key is not None:
+                headers["authorization"] = f"Bearer {self._api_key}"
             # Without the environment: a proxy has no place between us and our own loopback.
-            self._kept = httpx.Client(trust_env=False, headers={"content-type": "application/json"})
-        return self._kept
+            verify = _trust(self._authority) if socket is None else False
+            transport = None if socket is None else httpx.HTTPTransport(uds=socket, verify=verify, trust_env=False)
+            self._kept[socket] = httpx.Client(trust_env=False, headers=headers, verify=verify, transport=transport)
+        return self._kept[socket], url if socket is None else "http://localhost"
 
-    def _post(self, url: str, body: bytes, timeout_s: float) -> tuple[int, httpx.Headers, bytes]:
+    def _post(self, url: str, path: str, body: bytes, timeout_s: float) -> tuple[int, httpx.Headers, bytes]:
         """Send, and read the answer until one deadline: httpx's own limits are for each step alone."""
         import httpx
 
         deadline = time.monotonic() + timeout_s
+        client, base = self._reach(url)
         try:
-            with self._client().stream("POST", url, content=body, timeout=timeout_s) as response:
+            with client.stream("POST", base + path, content=body, timeout=timeout_s) as response:
                 raw = bytearray()
                 for chunk in response.iter_bytes():
                     raw += chunk
@@ -84,6 +104,16 @@ class HttpInferenceClient:
             raise EngineError(f"{url}: no answer in {timeout_s:g} s", code="inference.timeout") from error
         except httpx.HTTPError as error:
             raise EngineError(f"{url}: {error}", code="inference.failed") from error
+
+
+def _trust(authority: Path | None) -> ssl.SSLContext | bool:
+    """Made only where it is needed: the system's authorities take a while to read."""
+    if authority is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=authority)
+    except OSError as error:
+        raise ConfigError(f"HYPERION_CA_FILE: cannot read {authority}: {error}", code="config.tls") from error
 
 
 def _tensor(name: str, value: Array) -> dict[str, Any]:

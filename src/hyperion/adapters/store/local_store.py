@@ -9,11 +9,12 @@ import contextlib
 import fcntl
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from hyperion.adapters.files.atomic_file import sync_folder, translated
 from hyperion.adapters.files.state_folder import claim_state, make_private
+from hyperion.adapters.store.package_tree import write_tree
 from hyperion.domain.digest import digest_of, hex_of, short
 from hyperion.domain.manifest import Entry, Manifest
 from hyperion.errors import DigestMismatchError, HostError, NotFoundError
@@ -109,6 +110,11 @@ class LocalPackageStore:
         """Write the package as one file; see ports.PackageStore."""
         with self.open(digest) as package, self._files.replacing(output) as stream:
             repack(stream, package)
+
+    def export_tree(self, digest: str, output: Path, shared: Mapping[str, Path]) -> int:
+        """Write the package as a directory; see ports.PackageStore."""
+        with self.open(digest) as package, translated(output):
+            return write_tree(package, output, shared)
 
     def blob(self, digest: str) -> Path:
         """Where the bytes of this digest lie, or would."""

@@ -1,0 +1,38 @@
+"""How API keys look."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hyperion.cli.render import line, table, when
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hyperion.usecases.key import KeyAdded, KeyRemoved, KeyShown, KeysListed
+
+
+def show_added(console: Console, added: KeyAdded) -> None:
+    """The token on a line of its own, to be copied."""
+    line(console, f"key {added.key.id} of {added.key.name!r} opens {_opened(added.key)}")
+    line(console, added.token, "bold")
+    line(console, "it is not shown again; clients send it as 'Authorization: Bearer TOKEN'", "dim")
+
+
+def show_keys(console: Console, found: KeysListed) -> None:
+    if not found.keys:
+        line(console, "no keys; make one with 'hyperion key add NAME'")
+        return
+    rows = (
+        (key.id, key.name, ", ".join(key.scopes), key.deployment or "all", when(key.created_at)) for key in found.keys
+    )
+    table(console, ("id", "name", "scopes", "deployment", "made"), rows)
+
+
+def show_removed(console: Console, removed: KeyRemoved) -> None:
+    line(console, f"key {removed.key.id} of {removed.key.name!r} opens nothing any more")
+
+
+def _opened(key: KeyShown) -> str:
+    where = "every deployment of this host" if key.deployment is None else f"the deployment {key.deployment}"
+    return f"{', '.join(key.scopes)} of {where}"

@@ -1,0 +1,67 @@
+"""The clients that asked for a rollout: told of its progress, and answered once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hyperion.domain.command import Deployed, Progress, Until
+from hyperion.domain.deployment import Revision
+from hyperion.domain.serving_state import RolloutState
+
+Tell = Callable[[Progress], None]
+
+_DECIDED = frozenset({RolloutState.PROMOTED, RolloutState.ABORTED, RolloutState.ROLLED_BACK})
+
+
+@dataclass(slots=True)
+class Follower:
+    """One client, while it waits.
+
+    Attributes:
+        asked: The revision that it asked for.
+        until: What it waits for.
+        tell: Told of progress; does nothing where the client went away.
+        left_for: Why the supervisor goes back from that revision by itself; None while it does not.
+    """
+
+    asked: Revision
+    until: Until
+    tell: Tell
+    left_for: str | None = None
+    answer: asyncio.Future[Deployed] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def waits_for_no_more_than(self, state: RolloutState) -> bool:
+        shifted = self.until is Until.SHIFTED and state is RolloutState.BAKING
+        return state in _DECIDED or shifted or self.until is Until.STARTED
+
+
+class Followers:
+    """Who waits for which revision of a deployment."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, Follower] = {}
+
+    def add(self, asked: Revision, until: Until, tell: Tell) -> asyncio.Future[Deployed]:
+        """A client asks for a revision; with its answer to come."""
+        follower = self._waiting[asked.number] = Follower(asked, until, tell)
+        return follower.answer
+
+    def say(self, stage: str, message: str) -> None:
+        """Tell all that wait how it goes."""
+        for follower in self._waiting.values():
+            follower.tell(Progress(stage=stage, message=message))
+
+    def follow_back(self, left: int, to: int, reason: str) -> None:
+        """Who waits for the revision that is left waits for the way back from now on."""
+        if follower := self._waiting.pop(left, None):
+            follower.left_for = reason
+            self._waiting[to] = follower
+
+    def due(self, number: int, state: RolloutState) -> Follower | None:
+        """Who waits for no more than this of the revision, and is to be answered now; None where nobody does."""
+        follower = self._waiting.get(number)
+        if follower is None or not follower.waits_for_no_more_than(state):
+            return None
+        return self._waiting.pop(number)

@@ -1,0 +1,1 @@
+"""Faults while clients are served: swaps, rollbacks, kills, bad candidates, bad hosts (``make faults``)."""

@@ -1,0 +1,149 @@
+"""Processes that die: workers, the supervisor at every edge of a rollout, and both."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+from hyperion.errors import HyperionError
+from tests.faults.crowd import PLAIN, Crowd
+from tests.faults.stage import NAME, QUIET, Outcome, Packages, crowd, serving, shop
+from tests.ports import free_port
+from tests.serving_kit import Foreground, eventually, supervisor
+
+CANARY: dict[str, Any] = {
+    "strategy": "canary",
+    "canary": {"steps": [{"share": 0.3, "bake_s": 2}]},
+    "gates": {"watch_s": 2, "min_samples": 10, "golden_replay_s": 0},
+}
+EDGES: dict[str, tuple[dict[str, Any], Callable[[Foreground], object]]] = {
+    "spawned": ({}, lambda running: _has(running, 2, "spawned", "loaded", "gated", "accepting")),
+    "loaded": ({}, lambda running: _has(running, 2, "loaded", "gated", "accepting")),
+    "gated": ({}, lambda running: _has(running, 2, "gated", "accepting")),
+    "canary": (CANARY, lambda running: _has(running, 2, "canary")),
+    "accepting": ({}, lambda running: _has(running, 2, "accepting")),
+    "leaving": ({}, lambda running: _has(running, 1, "lame_duck", "resting", "warm")),
+    "baking": ({"gates": {"watch_s": 60}}, lambda running: shop(running).deployment.active_revision == 2),
+    "warm": ({}, lambda running: _has(running, 1, "warm")),
+}
+"""States at which the supervisor is killed: the rollout's config, and when it is there."""
+PATIENCE_S = 3.0
+"""Until connections that are never at rest have changed their worker."""
+
+
+def worker(folder: Path, packages: Packages, count: int, *, spare: bool) -> Outcome:
+    """kill -9 a worker that is alone: lost is at most what it held, and nobody is refused."""
+    outcome = Outcome(f"{count} kills of the only worker{', with a warm spare' if spare else ''}")
+    recovered: list[float] = []
+    with (
+        serving(folder, packages["v1"], warm_spare=spare, **QUIET) as (running, url),
+        crowd(running, url, PLAIN) as clients,
+    ):
+        for _ in range(count):
+            if spare:
+                eventually(lambda: any(w.state == "gated" for w in shop(running).workers), what="the spare")
+            (pid,) = eventually(running.worker_pids)
+            before, began = clients.faults().total(), time.monotonic()
+            os.kill(pid, signal.SIGKILL)
+            eventually(lambda began=began: clients.answered(began + 0.001) > 20, what="answers after a kill")
+            first = min(s.ended_at for s in clients.sent if s.fault is None and s.sent_at > began)
+            recovered.append(1000 * (first - began))
+            held = sum(PLAIN.values())
+            lost = clients.faults().total() - before
+            outcome.demand(lost <= held, f"{lost} requests failed where {held} connections were held")
+            eventually(lambda pid=pid: running.worker_pids() not in ([], [pid]), what="the replacement")
+            clients_settle()
+    _note_lost(outcome, clients)
+    outcome.facts |= {"first answer ms, median": sorted(recovered)[len(recovered) // 2]}
+    return outcome
+
+
+def clients_settle() -> None:
+    """A crash loop would be given up: let the supervisor see that the worker stays."""
+    threading.Event().wait(1.0)
+
+
+def _note_lost(outcome: Outcome, clients: Crowd) -> None:
+    faults = clients.faults()
+    outcome.facts |= {"requests": len(clients.sent), "lost": faults.total()}
+    for fault, count in faults.items():
+        outcome.demand("refused" not in fault.lower(), f"{count} x {fault}")
+        outcome.demand("wrong" not in fault, f"{count} x {fault}")
+
+
+def supervisor_at(folder: Path, packages: Packages, edge: str) -> Outcome:
+    """kill -9 the supervisor at one edge of a rollout: no request is lost, and the next one goes on."""
+    config, is_there = EDGES[edge]
+    outcome = Outcome(f"the supervisor killed: {edge}")
+    config = {**QUIET, **config}
+    with serving(folder, packages["v1"], **QUIET) as (first, url), ThreadPoolExecutor(1) as pool, ExitStack() as asking:
+        clients = asking.enter_context(crowd(first, url, {**PLAIN, "silent": 2}))
+        rollout = pool.submit(first.deploy, packages["v2"], NAME, **config)
+        eventually(lambda: is_there(first), what=f"the edge '{edge}'")
+        first.process.kill()
+        first.process.wait()
+        killed = time.monotonic()
+        with suppress(HyperionError, AssertionError):
+            rollout.result(30)
+        eventually(lambda: clients.answered(killed) > 20, what="answers without a supervisor")
+        with supervisor(folder) as second:
+            eventually(lambda: shop(second).serving, what="the adoption")
+            active = eventually(lambda: shop(second).deployment.active_revision)
+            threading.Event().wait(PATIENCE_S)
+            settled = time.monotonic()
+            eventually(lambda: clients.answered(settled) > 20, what="answers after the adoption")
+            seen = {s.revision for s in clients.sent if s.fault is None and s.sent_at > settled}
+            outcome.demand(seen == {active}, f"revisions {seen} answer where {active} is active")
+            again = second.deploy(packages["v1" if active == 2 else "v2"], NAME, **QUIET)
+            outcome.demand(again.promoted, "the next rollout did not go through")
+            end = time.monotonic()
+            eventually(lambda: clients.answered(end) > 5, what="answers of the next rollout")
+            asking.close()
+    outcome.demand_none(clients)
+    outcome.facts["active after it"] = active
+    return outcome
+
+
+def both(folder: Path, packages: Packages) -> Outcome:
+    """kill -9 supervisor and worker: the service is down, as it must be; the next supervisor brings it back."""
+    outcome = Outcome("supervisor and worker killed")
+    with serving(folder, packages["v1"], serve={"port": free_port()}, **QUIET) as (first, url):
+        (pid,) = first.worker_pids()
+        first.process.kill()
+        os.kill(pid, signal.SIGKILL)
+        first.process.wait()
+        with supervisor(folder) as second:
+            eventually(lambda: shop(second).serving, what="the return of the service")
+            with crowd(second, url) as clients:
+                began = time.monotonic()
+                eventually(lambda: clients.answered(began) > 20, what="answers")
+            outcome.demand_none(clients)
+            outcome.demand({s.revision for s in clients.sent} == {1}, "another revision answers")
+    return outcome
+
+
+def stopped(folder: Path, packages: Packages) -> Outcome:
+    """SIGSTOP: no process ends, so only a heartbeat can tell."""
+    outcome = Outcome("a worker stopped by a signal")
+    with serving(folder, packages["v1"], workers=2, **QUIET) as (running, url), crowd(running, url) as clients:
+        pid = running.worker_pids()[0]
+        began = time.monotonic()
+        os.kill(pid, signal.SIGSTOP)
+        eventually(lambda: pid not in running.worker_pids() and len(running.worker_pids()) == 2, what="its replacement")
+        outcome.facts["replaced after s"] = time.monotonic() - began
+        back = time.monotonic()
+        eventually(lambda: clients.answered(back) > 20, what="answers")
+    _note_lost(outcome, clients)
+    return outcome
+
+
+def _has(running: Foreground, revision: int, *states: str) -> bool:
+    """Whether a worker of this revision is in one of these states."""
+    return any(w.revision == revision and w.state in states for w in shop(running).workers)
