@@ -68,7 +68,7 @@ def in_canary(folder: Path, packages: Packages, kind: str) -> Outcome:
     with (
         memory_group(wanted=killed),
         serving(folder, packages["v1"], limits=LIMITS, **QUIET) as (running, url),
-        crowd(running, url, {"keep-alive": 3, "one-shot": 2}, pause_s=0.02) as clients,
+        crowd(running, url, {"keep-alive": 3, "one-shot": 2}, every_s=0.025) as clients,
     ):
         began = time.monotonic()
         deployed = running.deploy(packages["greedy" if killed else kind], NAME, **config)
@@ -90,7 +90,7 @@ def after_promotion(folder: Path, packages: Packages, kind: str) -> Outcome:
     """Without a canary it takes all traffic, goes bad, and is gone back from by itself, once, to the warm revision."""
     outcome = Outcome(f"a promoted revision: {kind}")
     with serving(folder, packages["v1"], limits=LIMITS, **QUIET) as (running, url):
-        with crowd(running, url, {"keep-alive": 3, "one-shot": 2}, pause_s=0.02) as clients:
+        with crowd(running, url, {"keep-alive": 3, "one-shot": 2}, every_s=0.025) as clients:
             eventually(lambda: clients.answered() > 200, what="a window to compare with")
             running.deploy(packages[kind], NAME, gates=GATES, limits=LIMITS)
             promoted = time.monotonic()

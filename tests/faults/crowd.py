@@ -66,14 +66,14 @@ class Crowd:
         small: Questions of one row.
         large: A question of LARGE_ROWS rows, for slow readers.
         manners: Who asks.
-        pause_s: Between a client's requests.
+        every_s: From one request of a client to its next, at least.
     """
 
     def __init__(
         self, url: str, name: str, small: Sequence[Question], large: Question, manners: Manners = PLAIN,
-        pause_s: float = 0.005,
+        every_s: float = 0.007,
     ) -> None:  # fmt: skip
-        self._address, self._name, self._pause_s = address_of(url), name, pause_s
+        self._address, self._name, self._every_s = address_of(url), name, every_s
         self._small, self._large = small, large
         self._manners = manners
         self._sent: list[Sent] = []
@@ -141,15 +141,17 @@ class Crowd:
         until = time.monotonic() + chance.uniform(2, 10)
         try:
             while not self._end.is_set() and time.monotonic() < until:
+                began = time.monotonic()
                 if not await self._exchange("keep-alive", line, chance.choice(self._small)):
                     return
-                await asyncio.sleep(self._pause_s)
+                await self._rest(began)
         finally:
             line.close()
 
     async def _one_shot(self, chance: random.Random) -> None:
+        began = time.monotonic()
         await self._single("one-shot", chance.choice(self._small))
-        await asyncio.sleep(self._pause_s)
+        await self._rest(began)
 
     async def _pipelining(self, chance: random.Random) -> None:
         """Three requests in one write; the server owes three answers, in order."""
@@ -166,7 +168,7 @@ class Crowd:
                     self._note("pipelining", began, revision, None)
                 if not stays:
                     return
-                await asyncio.sleep(self._pause_s)
+                await self._rest(began)
         finally:
             line.close()
 
@@ -198,6 +200,9 @@ class Crowd:
             self._note(manner, began, revision, None)
         finally:
             line.close()
+
+    async def _rest(self, began: float) -> None:
+        await asyncio.sleep(max(0.0, began + self._every_s - time.monotonic()))
 
     async def _exchange(self, manner: str, line: Line, question: Question) -> bool:
         began = time.monotonic()

@@ -42,12 +42,12 @@ def soak(folder: Path, minutes: float, swap_s: float) -> Outcome:
     samples: dict[str, list[float]] = {"supervisor": [], "workers": []}
     pause = threading.Event()
     with serving(folder / "state", packages["v1"], **QUIET) as (running, url):
-        with Crowd(url, NAME, small, large, {"keep-alive": CLIENTS}, pause_s=0.0) as rush:
+        with Crowd(url, NAME, small, large, {"keep-alive": CLIENTS}, every_s=0.0) as rush:
             pause.wait(CAPACITY_S)
         capacity = rush.answered() / CAPACITY_S
-        pause_s = CLIENTS / (SHARE * capacity) - CLIENTS / capacity
+        every_s = CLIENTS / (SHARE * capacity)
         outcome.facts["capacity per s"] = capacity
-        with Crowd(url, NAME, small, large, {"keep-alive": CLIENTS - 2, "one-shot": 2}, pause_s) as clients:
+        with Crowd(url, NAME, small, large, {"keep-alive": CLIENTS - 2, "one-shot": 2}, every_s) as clients:
             began, number = time.monotonic(), 0
             while (until := began + swap_s * (number + 1)) <= began + minutes * 60:
                 number += 1

@@ -146,10 +146,10 @@ class Outcome:
 
 
 @contextmanager
-def crowd(running: Foreground, url: str, manners: Manners = PLAIN, pause_s: float = 0.005) -> Iterator[Crowd]:
+def crowd(running: Foreground, url: str, manners: Manners = PLAIN, every_s: float = 0.007) -> Iterator[Crowd]:
     """Clients of the deployment, who have had some answers already."""
     small, large = questions()
-    with Crowd(url, NAME, small, large, manners, pause_s) as found:
+    with Crowd(url, NAME, small, large, manners, every_s) as found:
         eventually(lambda: found.answered() > 10 or found.faults(), what="the first answers")
         yield found
 

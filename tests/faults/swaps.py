@@ -22,8 +22,8 @@ def swaps(
     pair = ("slow1", "slow2") if slow else ("v1", "v2")
     outcome = Outcome(f"{count} swaps, {workers} workers{', 100 ms requests' if slow else ''}")
     with serving(folder, packages[pair[0]], workers=workers, **QUIET) as (running, url):
-        pause_s = 0.05 if slow else 0.005
-        with crowd(running, url, {"keep-alive": 2, "one-shot": 1} if slow else manners, pause_s) as clients:
+        every_s = 0.2 if slow else 0.007
+        with crowd(running, url, {"keep-alive": 2, "one-shot": 1} if slow else manners, every_s) as clients:
             for number in range(1, count + 1):
                 deployed = running.deploy(packages[pair[number % 2]], NAME, workers=workers, **QUIET)
                 outcome.demand(deployed.promoted, f"swap {number} was not promoted: {deployed.reason}")

@@ -27,6 +27,7 @@ def test_warm_rollbacks_lose_no_request_and_leave_the_bad_revision_at_once(tmp_p
     held(swaps.rollbacks(tmp_path, packages, 3, workers=2))
 
 
+@pytest.mark.slow  # tests/integration/test_survival.py has two edges in `make test`
 def test_a_supervisor_killed_when_the_candidate_is_proven_costs_no_request(tmp_path: Path, packages: Packages) -> None:
     held(kills.supervisor_at(tmp_path, packages, "gated"))
 

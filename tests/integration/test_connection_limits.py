@@ -62,6 +62,7 @@ def test_a_connection_too_many_gets_503_and_room_is_made_again(kit: Workers, pac
     eventually(lambda: call(kit.url + INFER, infer_body())[0] == 200, what="an answer")
 
 
+@pytest.mark.slow
 def test_connections_that_come_too_fast_get_429(kit: Workers, packages: Path) -> None:
     start(kit, packages / "v1.hyperion", max_new_connections_per_s=2.0)
     seen = [call(kit.url + INFER, infer_body())[0] for _ in range(12)]

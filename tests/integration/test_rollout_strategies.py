@@ -146,6 +146,19 @@ def test_a_revision_that_crashes_under_watch_is_left_by_itself(packages: Path, t
         assert EventKind.ROLLOUT_ROLLED_BACK in kinds(tmp_path, 2)
 
 
+def test_a_rollback_does_not_wait_for_a_canary_but_takes_its_share_back(packages: Path, tmp_path: Path) -> None:
+    with supervisor(tmp_path) as running, ThreadPoolExecutor(1) as pool:
+        url = str(running.deploy(packages / "v1.hyperion").url)
+        long = CANARY | {"canary": {"steps": [{"share": 0.5, "bake_s": 600}]}}
+        with under_load(url):
+            tried = pool.submit(running.deploy, packages / "v2.hyperion", **long)
+            eventually(lambda: (r := shop(running).rollout) is not None and r.state is RolloutState.CANARY)
+            back = running.deploy(packages / "v1.hyperion", origin=Origin.ROLLBACK)
+        assert back.promoted
+        found = tried.result(60)
+        assert (found.state, found.reason) == (RolloutState.ABORTED, "a rollback was asked for: a test")
+
+
 @pytest.mark.slow
 def test_recreate_stops_the_old_one_first_and_brings_it_back_where_the_new_one_fails(
     packages: Path, tmp_path: Path

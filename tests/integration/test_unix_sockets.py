@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.models import FEATURES
-from tests.serving_kit import Load, eventually, infer_body, ledger_events, supervisor
+from tests.serving_kit import Foreground, Load, eventually, infer_body, supervisor
 
 from hyperion.adapters.service.inference_client import HttpInferenceClient
 from hyperion.domain.deployment import Origin
@@ -45,24 +45,30 @@ def test_swaps_and_rollbacks_behind_a_unix_socket_lose_nothing(packages: Path, t
         assert not place.exists()
 
 
-def test_our_own_client_speaks_through_it(packages: Path, tmp_path: Path, place: Path) -> None:
-    client = HttpInferenceClient()
-    with supervisor(tmp_path) as running:
-        url = str(running.deploy(packages / "v1.hyperion", serve={"socket": str(place)}).url)
+@pytest.fixture(scope="module")
+def served(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Foreground, str]]:
+    """A supervisor that serves ``shop`` behind a socket, and the socket's URL."""
+    with tempfile.TemporaryDirectory(prefix="hyp") as folder, supervisor(tmp_path_factory.mktemp("state")) as running:
+        place = Path(folder) / "shop.sock"
+        yield running, str(running.deploy(packages / "v1.hyperion", serve={"socket": str(place)}).url)
 
-        assert client.is_ready(url, "shop", 5)
-        answer = client.infer(url, "shop", {"x": np.zeros((1, FEATURES), np.float32)}, 5)
-        client.close()
 
+def test_our_own_client_speaks_through_it(served: tuple[Foreground, str]) -> None:
+    client, url = HttpInferenceClient(), served[1]
+
+    assert client.is_ready(url, "shop", 5)
+    answer = client.infer(url, "shop", {"x": np.zeros((1, FEATURES), np.float32)}, 5)
+
+    client.close()
     assert answer.revision == 1
 
 
-def test_a_socket_of_another_deployment_is_named(packages: Path, tmp_path: Path, place: Path) -> None:
-    with supervisor(tmp_path) as running:
-        running.deploy(packages / "v1.hyperion", serve={"socket": str(place)})
-        with pytest.raises(HostError) as refused:
-            running.deploy(packages / "v1.hyperion", "other", serve={"socket": str(place)})
+def test_a_socket_of_another_deployment_is_named(packages: Path, served: tuple[Foreground, str]) -> None:
+    running, url = served
+
+    with pytest.raises(HostError) as refused:
+        running.deploy(packages / "v1.hyperion", "other", serve={"socket": url.removeprefix("unix:")})
 
     assert refused.value.code == "host.socket_in_use"
     assert "deployment 'shop'" in refused.value.message
-    assert {event.deployment for event in ledger_events(tmp_path)} == {None, "shop"}
+    assert [status.deployment.name for status in running.status().deployments] == ["shop"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from hyperion.adapters.engine.onnxruntime_engine import OnnxRuntimeEngine
 from hyperion.adapters.files.package_files import LocalPackages
 from hyperion.domain.finding import Finding, Outcome
 from hyperion.format.package import PackageReader
-from hyperion.ports import Session
+from hyperion.ports import Array, Session, Tensors
 from hyperion.serving.proof import P99_RUNS, prove
 from hyperion.serving.replay import GoldenReplay
 from hyperion.verification.golden import load_golden_requests
@@ -54,6 +56,29 @@ def test_a_p99_beyond_its_limit_fails_the_proof(package: PackageReader, session:
     found = p99_of(package, session, 1e-6)
     assert found.outcome is Outcome.FAILED
     assert "expected at most gates.p99_ms = 1e-06, found " in (found.reason or "")
+
+
+class SlowRows:
+    """A session that takes 2 ms for each row that it is given."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def run(self, feeds: Tensors) -> dict[str, Array]:
+        time.sleep(0.002 * len(next(iter(feeds.values()))))
+        return dict(self._session.run(feeds))
+
+
+def test_what_a_request_takes_is_told_by_one_row_not_by_how_many_rows_the_golden_request_has(
+    package: PackageReader, session: Session
+) -> None:
+    (golden,) = load_golden_requests(package)
+    rows = len(next(iter(golden.inputs.values())))
+
+    proof = prove(package, cast("Session", SlowRows(session)))
+
+    assert rows > 1
+    assert 2 <= proof.run_ms < 2 * rows
 
 
 def test_without_a_limit_no_p99_is_measured(package: PackageReader, session: Session) -> None:

@@ -207,6 +207,11 @@ class Host(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.stopped)
     @rule()
+    def recall(self) -> None:
+        self.observe(seen.RecallAsked("a rollback was asked for"))
+
+    @precondition(lambda self: not self.stopped)
+    @rule()
     def restart_the_workers(self) -> None:
         self.restarted = True
         self.observe(seen.RestartAsked())

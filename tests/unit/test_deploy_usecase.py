@@ -316,6 +316,14 @@ def test_a_dry_run_says_the_steps_and_changes_nothing(stage: Stage) -> None:
     assert not stage.control.running
 
 
+def test_the_plan_of_a_first_revision_says_that_no_canary_can_be_held_against_anything(stage: Stage) -> None:
+    stage.package(0)
+
+    result = stage.deploy(0, config=DeploymentConfig(strategy="canary"), dry_run=True)
+
+    assert result.plan[-1].endswith("to revision 1, at once: there is nothing to compare it with")
+
+
 def test_a_dry_run_of_what_is_served_already_says_so(stage: Stage) -> None:
     stage.deploy()
 

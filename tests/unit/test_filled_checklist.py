@@ -11,6 +11,7 @@ from tests.fakes.stage import Stage
 from hyperion.cli.render import make_console
 from hyperion.cli.render_revision import show_revision
 from hyperion.domain.checklist import GUIDE, fill_in
+from hyperion.domain.document import JsonValue
 from hyperion.domain.event import EventDraft, EventKind
 from hyperion.domain.finding import Finding, Outcome, Report
 from hyperion.errors import NotFoundError
@@ -33,7 +34,7 @@ def stage(tmp_path: Path) -> Stage:
 
 def started(revision: int, checklist: Report | None) -> EventDraft:
     """What the supervisor appends when a rollout begins."""
-    data = {"checklist": None if checklist is None else checklist.model_dump(mode="json")}
+    data: dict[str, JsonValue] = {"checklist": None if checklist is None else checklist.model_dump(mode="json")}
     return EventDraft(kind=EventKind.ROLLOUT_STARTED, deployment="tiny", revision=revision, actor="alice", data=data)
 
 

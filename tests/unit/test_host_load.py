@@ -145,5 +145,5 @@ def test_status_tells_what_is_claimed_of_the_host(stage: Stage) -> None:
     show_status(make_console(page), status)
 
     assert (status.memory.claimed_bytes, status.memory.host_bytes) == (600 * MIB, HOST_MIB * MIB)
-    assert f"memory: budgets of 600 MiB; workers take 0 MiB now; this host has {HOST_MIB} MiB" in page.getvalue()
+    assert f"memory: budgets of 600 MiB; this host has {HOST_MIB} MiB" in page.getvalue()
     assert "without a budget: other" in page.getvalue()

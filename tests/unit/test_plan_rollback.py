@@ -9,6 +9,7 @@ import pytest
 from tests.fakes.stage import Stage
 
 from hyperion.domain.config import DeploymentConfig, Serve
+from hyperion.domain.document import JsonValue
 from hyperion.domain.event import EventDraft, EventKind
 from hyperion.domain.finding import Finding, Outcome
 from hyperion.usecases.deploy import DeployResult
@@ -95,7 +96,7 @@ def test_a_backup_that_is_gone_counts_no_more(stage: Stage) -> None:
 
 def test_a_backup_that_was_never_restored_on_trial_proves_nothing(stage: Stage) -> None:
     backup = stage.backup()
-    data = {"digest": str(backup.backup.digest), "path": str(Path(backup.path).absolute())}
+    data: dict[str, JsonValue] = {"digest": str(backup.backup.digest), "path": str(Path(backup.path).absolute())}
     stage.ledger.append(EventDraft(kind=EventKind.BACKUP_CREATED, deployment="tiny", revision=1, actor="x", data=data))
 
     assert "never restored on trial" in str(rollback_plan(deploy(stage)).reason)

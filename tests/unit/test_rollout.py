@@ -24,6 +24,7 @@ from hyperion.domain.observation import (
     Observation,
     PromotionWritten,
     Reached,
+    RecallAsked,
     RespawnDue,
     RolloutAsked,
     StopAsked,
@@ -165,6 +166,17 @@ def test_stop_drains_the_ready_and_kills_the_rest() -> None:
     assert set(actions) == {Kill("r2-w0"), Abort(2, "told to"), LameDuck("r1-w0")}
     assert len(actions) == 3
     assert advance(state, Exited("r1-w0", "done"))[1] == ()
+
+
+def test_a_recall_aborts_a_candidate_and_leaves_the_stable_workers_alone() -> None:
+    _, actions = advance(proving(), RecallAsked("wrong answers"))
+    assert set(actions) == {Kill("r2-w0"), Abort(2, "wrong answers")}
+
+
+def test_a_recall_stops_no_rescue_and_nothing_that_has_ended() -> None:
+    rescue, _ = after(RolloutAsked(2, plan(rescue=True)), state=serving())
+    for state in (rescue, serving()):
+        assert advance(state, RecallAsked("wrong answers")) == (state, ())
 
 
 def test_a_late_message_of_a_gone_worker_changes_nothing() -> None:

@@ -68,7 +68,8 @@ def test_a_deploy_that_was_gone_back_from_ends_with_7(tmp_path: Path, capsys: py
     result = stage.deploy(until=Until.FINISHED)
 
     assert answer_deployed(result, as_json=False) == 7
-    assert "gone back from tiny 1.0.0 (revision 1): errors 4 %" in capsys.readouterr().out
+    told = "gone back from tiny 1.0.0 (revision 1): errors 4 %; active now: tiny 1.0.0 (revision 1)"
+    assert told in capsys.readouterr().out
 
 
 def test_a_deploy_that_waits_for_nothing_says_where_to_look(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

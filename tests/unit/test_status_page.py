@@ -43,6 +43,17 @@ def row(status: HostStatus, **changes: Any) -> str:
     return page.getvalue().splitlines()[1]
 
 
+def test_workers_that_serve_on_without_a_supervisor_are_not_called_dead(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.deploy()
+    stage.control.running, stage.control.left_orphans = False, True
+
+    status = read_status(stage.host)
+
+    assert status.memory.resident_bytes is None
+    assert "unsupervised, TROUBLE" in row(status)
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [

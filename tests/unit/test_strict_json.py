@@ -79,6 +79,22 @@ def test_paths_name_keys_not_the_members_of_unions() -> None:
     assert {problem.path for problem in refused.value.problems} == {"sizes[1]", "unit"}
 
 
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ("[]", "canary.steps: expected at least 1 item, found 0"),
+        ('[{"share": 1.5}]', "canary.steps[0].share: input should be less than 1, found 1.5"),
+    ],
+)
+def test_a_list_is_too_short_in_plain_words_and_not_for_the_faults_of_its_items(steps: str, told: str) -> None:
+    raw = f'{{"strategy": "canary", "canary": {{"steps": {steps}}}}}'
+
+    with pytest.raises(ConfigError) as refused:
+        parse_document(DeploymentConfig, raw.encode(), "deployment.json")
+
+    assert refused.value.message == f"deployment.json: {told}"
+
+
 def test_a_document_that_is_no_object_is_refused_as_a_whole() -> None:
     with pytest.raises(ConfigError) as refused:
         parse_document(DeploymentConfig, b"[]", "deployment.json")

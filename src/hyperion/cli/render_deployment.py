@@ -67,7 +67,8 @@ def _outcome(result: DeployResult) -> tuple[str, str]:
         shown = f"'hyperion history {result.deployment}' shows what becomes of it"
         return f"begun: {_of(result)}; {shown}; {before}", "bold"
     if result.rolled_back:
-        return f"gone back from {_of(result)}: {result.aborted_reason}; {before}", "bold red"
+        now = "nothing is active now" if result.back_to is None else f"active now: {_revision(result.back_to)}"
+        return f"gone back from {_of(result)}: {result.aborted_reason}; {now}", "bold red"
     still = "nothing serves" if result.previous is None else f"{_revision(result.previous)} still serves"
     return f"aborted: {result.aborted_reason}; {still}", "bold red"
 
@@ -144,10 +145,10 @@ def _status_row(item: DeploymentStatus, status: HostStatus) -> tuple[object, ...
     figures, active = status.figures.get(item.deployment.name), item.active
     return (
         item.deployment.name,
-        _state(item),
+        _state(item, status),
         None if active is None else f"{active.model} {active.version}",
         None if active is None else active.number,
-        sum(active is None or worker.revision == active.number for worker in item.workers),
+        None if status.orphans else sum(active is None or worker.revision == active.number for worker in item.workers),
         _memory_of(item),
         None if figures is None else figures.requests,
         None if figures is None else number(figures.latency_p95_ms),
@@ -155,8 +156,10 @@ def _status_row(item: DeploymentStatus, status: HostStatus) -> tuple[object, ...
     )
 
 
-def _state(item: DeploymentStatus) -> str:
+def _state(item: DeploymentStatus, status: HostStatus) -> str:
     """Whether it serves, and what its rollout does; whatever is wrong stands below the table."""
+    if status.orphans and item.deployment.desired_revision is not None:
+        return "unsupervised, TROUBLE"
     state, rollout = "serving" if item.serving else "not serving", item.rollout
     if rollout is not None and rollout.share is not None:
         state = f"{state}, {100 * rollout.share:g}% to revision {rollout.revision}"
@@ -176,8 +179,8 @@ def _memory_of(item: DeploymentStatus) -> str | None:
 
 def _show_host_memory(console: Console, memory: HostMemory) -> None:
     """What all deployments take of this host, and may take."""
-    told = [f"budgets of {memory.claimed_bytes / MIB:.0f} MiB"]
-    if memory.resident_bytes is not None:
+    told = [f"budgets of {memory.claimed_bytes / MIB:.0f} MiB"] if memory.claimed_bytes else []
+    if memory.resident_bytes:
         told.append(f"workers take {memory.resident_bytes / MIB:.0f} MiB now")
     if memory.host_bytes is not None:
         told.append(f"this host has {memory.host_bytes / MIB:.0f} MiB")

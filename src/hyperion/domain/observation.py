@@ -119,6 +119,13 @@ class RestartAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class RecallAsked:
+    """Somebody wants to go back, and does not wait for a candidate that is still proven or tried."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class StopAsked:
     reason: str = "the deployment was stopped"
 
@@ -137,5 +144,6 @@ Observation = (
     | PromotionWritten
     | WriteRefused
     | RestartAsked
+    | RecallAsked
     | StopAsked
 )

@@ -28,6 +28,7 @@ from hyperion.domain.observation import (
     Observation,
     PromotionWritten,
     Reached,
+    RecallAsked,
     RespawnDue,
     RestartAsked,
     Resumed,
@@ -42,6 +43,8 @@ from hyperion.domain.rollout_plan import RolloutPlan
 from hyperion.domain.serving_state import Rollout, RolloutState, ServingState, Step, in_turn
 from hyperion.domain.shifting import abort, begin_shift, promote_if_ready, promoted, restart_stable, settle
 from hyperion.domain.worker_state import Worker, WorkerState
+
+RECALLABLE = frozenset({RolloutState.PROVING, RolloutState.OPENING, RolloutState.CANARY})
 
 
 def advance(state: ServingState, observation: Observation) -> Step:
@@ -69,6 +72,8 @@ def advance(state: ServingState, observation: Observation) -> Step:
             return _written(state, observation)
         case RestartAsked():
             return renewal.asked(state)
+        case RecallAsked(reason):
+            return _recall(state, reason)
         case StopAsked():
             return _stop(state, observation.reason)
 
@@ -164,6 +169,14 @@ def _respawn(state: ServingState, revision: int, index: int) -> Step:
     if not is_kept_alive(state, lost) or state.worker(lost.name) is not None:
         return state, ()
     return spawn(state, revision, index)
+
+
+def _recall(state: ServingState, reason: str) -> Step:
+    """Abort what has not begun to shift; a rescue goes on, and so does what has stopped the old workers already."""
+    rollout = state.rollout
+    if rollout is None or rollout.state not in RECALLABLE or rollout.plan.rescue or rollout.plan.recreate:
+        return state, ()
+    return abort(state, reason)
 
 
 def _stop(state: ServingState, reason: str) -> Step:

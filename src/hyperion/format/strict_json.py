@@ -36,6 +36,8 @@ _SHOWN_CHARACTERS = 80
 _SHOWN_PROBLEMS = 10
 LISTED_PROBLEMS = 10_000
 """A document with more faults is refused as a whole: each would cost a kilobyte of memory."""
+_LENGTHS = {"too_short": ("at least", "min_length"), "too_long": ("at most", "max_length")}
+"""What pydantic calls lists of the wrong length, and where it keeps the right one."""
 _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
@@ -103,9 +105,20 @@ def checked_document(model: type[Model], raw: bytes, source: str) -> Model:
     except ValidationError as error:
         if error.error_count() > LISTED_PROBLEMS:
             raise unlisted_faults(source, error.error_count()) from error
-        faults, tree = error.errors(include_url=False), json.loads(raw)
+        faults, tree = _causes(error.errors(include_url=False)), json.loads(raw)
         problems = [_problem(details, tree) for details in faults]
         raise faulty_document(source, problems, hint=_known_keys(model, faults)) from error
+
+
+def _causes(faults: list[ErrorDetails]) -> list[ErrorDetails]:
+    """The faults without those lists that are too short only because their items have faults of their own."""
+    places = [fault["loc"] for fault in faults]
+    return [
+        fault
+        for fault in faults
+        if fault["type"] != "too_short"
+        or not any(len(place) > len(fault["loc"]) and place[: len(fault["loc"])] == fault["loc"] for place in places)
+    ]
 
 
 def unlisted_faults(source: str, count: int) -> ConfigError:
@@ -243,6 +256,12 @@ def _problem(details: ErrorDetails, tree: JsonValue) -> Problem:
         return Problem(path, "unknown key")
     if details["type"] == "missing":
         return Problem(path, "required, but missing")
+    if details["type"] in _LENGTHS:
+        bound, key = _LENGTHS[details["type"]]
+        limits = details["ctx"]
+        items = "item" if limits[key] == 1 else "items"
+        found = "more" if limits["actual_length"] is None else limits["actual_length"]
+        return Problem(path, f"expected {bound} {limits[key]} {items}, found {found}")
     message = details["msg"].removeprefix("Value error, ")
     return Problem(path, f"{message[:1].lower()}{message[1:]}, found {shortened(details['input'])}")
 

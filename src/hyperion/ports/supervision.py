@@ -105,8 +105,11 @@ class ServiceManager(Protocol):
     def watchdog_s(self) -> float | None:
         """It wants to hear something at least this often; None where it does not."""
 
-    def tell(self, *states: str) -> None:
-        """Say ``READY=1``, ``STATUS=…`` and the like (man 3 sd_notify); nothing happens where nobody listens."""
+    def tell(self, *states: str) -> bool:
+        """Say ``READY=1``, ``STATUS=…`` and the like (man 3 sd_notify); nothing happens where nobody listens.
+
+        Returns whether it need not be said again: it never waits, and what cannot be taken now is lost.
+        """
 
     def listeners(self) -> tuple[socket.socket, ...]:
         """Listening sockets that it opened for us (man 3 sd_listen_fds)."""

@@ -84,12 +84,11 @@ class ControlServer:
             self._conversations.add(task)
             task.add_done_callback(self._conversations.discard)
         stranger = _stranger(writer)
-        if stranger is not None:
-            writer.write(line_of(refusal(stranger)))
-            writer.close()
-            return
         try:
             while line := await asyncio.wait_for(reader.readline(), REQUEST_S):
+                if stranger is not None:
+                    writer.write(line_of(refusal(stranger)))
+                    return
                 await self._answer(line, writer)
         except (ConnectionError, TimeoutError, ValueError, asyncio.CancelledError):
             return  # the client left, was silent, or sent a line beyond all measure; what it asked for goes on

@@ -165,6 +165,10 @@ class RunningDeployment:
             self._record.note(EventKind.WORKERS_RENEWED, self.active.number)
         self.observe(seen.RestartAsked())
 
+    def recall(self, reason: str) -> None:
+        """Abort a rollout whose candidate is still proven or tried; anything else goes on."""
+        self.observe(seen.RecallAsked(reason))
+
     async def stop(self, *, recorded: bool, reason: str) -> None:
         """Drain and end; ``recorded`` says that the ledger holds the stop already."""
         self._stop_recorded = recorded
@@ -296,7 +300,8 @@ class RunningDeployment:
             self._answer(back.revision, RolloutState.ROLLED_BACK, self.trouble)
             return
         self._record.note(EventKind.ROLLOUT_STARTED, revision.number)
-        self._followers.follow_back(back.revision, revision.number, back.reason)
+        left_after_ms, proof = self._elapsed_ms(), self.workers.proof
+        self._followers.follow_back(back.revision, revision.number, back.reason, left_after_ms, proof)
         self._begin(revision, listener)
 
     def _finish(self, finish: act.Finish) -> None:
@@ -310,7 +315,9 @@ class RunningDeployment:
         follower = self._followers.due(number, state)
         if follower is None:
             return
+        proof, duration_ms = self.workers.proof, self._elapsed_ms()
         if follower.left_for is not None:
+            proof, duration_ms = follower.proof, follower.left_after_ms + duration_ms
             fault = "" if reason is None else f"; and the way back was aborted: {reason}"
             state, reason = RolloutState.ROLLED_BACK, f"{follower.left_for}{fault}"
         follower.answer.set_result(
@@ -319,9 +326,9 @@ class RunningDeployment:
                 promoted=self.state.active == follower.asked.number,
                 state=state,
                 url=self.url,
-                proof=self.workers.proof,
+                proof=proof,
                 reason=reason,
-                duration_ms=self._elapsed_ms(),
+                duration_ms=duration_ms,
             )
         )
 

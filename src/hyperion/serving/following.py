@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from hyperion.domain.command import Deployed, Progress, Until
 from hyperion.domain.deployment import Revision
+from hyperion.domain.finding import Finding
 from hyperion.domain.serving_state import RolloutState
 
 Tell = Callable[[Progress], None]
@@ -24,12 +25,16 @@ class Follower:
         until: What it waits for.
         tell: Told of progress; does nothing where the client went away.
         left_for: Why the supervisor goes back from that revision by itself; None while it does not.
+        left_after_ms: How long its rollout had taken then.
+        proof: What its workers had shown then.
     """
 
     asked: Revision
     until: Until
     tell: Tell
     left_for: str | None = None
+    left_after_ms: int = 0
+    proof: tuple[Finding, ...] = ()
     answer: asyncio.Future[Deployed] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     def waits_for_no_more_than(self, state: RolloutState) -> bool:
@@ -53,10 +58,10 @@ class Followers:
         for follower in self._waiting.values():
             follower.tell(Progress(stage=stage, message=message))
 
-    def follow_back(self, left: int, to: int, reason: str) -> None:
+    def follow_back(self, left: int, to: int, reason: str, after_ms: int, proof: tuple[Finding, ...]) -> None:
         """Who waits for the revision that is left waits for the way back from now on."""
         if follower := self._waiting.pop(left, None):
-            follower.left_for = reason
+            follower.left_for, follower.left_after_ms, follower.proof = reason, after_ms, proof
             self._waiting[to] = follower
 
     def due(self, number: int, state: RolloutState) -> Follower | None:

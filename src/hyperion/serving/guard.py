@@ -17,7 +17,7 @@ from hyperion.ports import KeyRings
 from hyperion.serving.channel import Credentials, Guard, KeyGrant
 from hyperion.serving.tls import load_credentials
 
-LOOK_S = 0.5
+LOOK_S = 0.25
 """How often the files are looked at: a change reaches every worker within a second."""
 
 Value = TypeVar("Value")

@@ -21,8 +21,7 @@ async def keep_informed(manager: ServiceManager, in_words: Callable[[], str]) ->
     manager.tell("READY=1")
     while True:
         words = in_words()
-        if words != said:
-            manager.tell(f"STATUS={words}")
+        if words != said and manager.tell(f"STATUS={words}"):
             said = words
         if manager.watchdog_s is not None:
             manager.tell("WATCHDOG=1")

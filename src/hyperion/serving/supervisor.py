@@ -203,6 +203,8 @@ class Supervisor:
         name = command.config.name
         if name is None:
             raise ConfigError("the config has no name", code="control.malformed")
+        if command.origin is Origin.ROLLBACK and name in self._running:
+            self._running[name].recall(f"a rollback was asked for: {command.reason}")
         self._require_settled(name)
         if name in self._deploying:
             raise _in_progress(name)

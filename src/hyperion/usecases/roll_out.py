@@ -59,6 +59,8 @@ class DeployResult(Document):
     """The new revision, or the active one where nothing changed; None where none was made."""
     previous: Revision | None
     """What was active before."""
+    back_to: Revision | None = None
+    """What is active now, where the supervisor went back; None where it did not, or nothing is."""
     url: str | None = None
     """Where the deployment answers, ``http://HOST:PORT`` or ``unix:PATH``; None where that is not known."""
     checklist: Report
@@ -224,6 +226,7 @@ def roll_out(host: Host, candidate: Candidate, reporter: Reporter, *, until: Unt
         detached=state is RolloutState.PLANNED,
         aborted_reason=reply.reason,
         revision=reply.revision,
+        back_to=active_revision(host, candidate.deployment) if state is RolloutState.ROLLED_BACK else None,
         url=reply.url,
         proof=reply.proof,
         duration_ms=reply.duration_ms,
@@ -270,7 +273,8 @@ def _moving_steps(candidate: Candidate, number: int, warm: Revision | None) -> l
     if warm is not None:
         steps = [f"take over the workers of revision {warm.number}, which are warm: nothing is loaded", shift]
     if active is None:
-        return steps
+        first = f"{shift}, at once: there is nothing to compare it with"
+        return [steps[0], first] if plan.steps else steps
     drained = f"drain revision {active.number} for at most {config.drain_timeout_s:g} s"
     if plan.recreate:
         return [f"{drained} and stop it: from here on requests wait or fail", *steps]

@@ -43,6 +43,8 @@ class HostStatus(Document):
 
     supervisor: Pong | None
     """None where no supervisor runs; then ``deployments`` says what the ledger wants, and nobody knows what serves."""
+    orphans: bool = False
+    """Whether workers serve on that a supervisor which died has left."""
     deployments: tuple[DeploymentStatus, ...]
     memory: HostMemory
     figures: dict[str, DeploymentFigures] = {}
@@ -66,7 +68,11 @@ def read_status(host: Host) -> HostStatus:
         status = HostStatus(supervisor=pong, deployments=deployments, memory=memory, figures=figures)
         return _with_measurements(host, status)
     recorded = tuple(_recorded_status(host, deployment) for deployment in host.ledger.deployments())
-    status = HostStatus(supervisor=None, deployments=recorded, memory=_memory(host, recorded))
+    orphans = host.control.has_orphans()
+    memory = _memory(host, recorded)
+    if orphans:
+        memory = memory.model_copy(update={"resident_bytes": None})
+    status = HostStatus(supervisor=None, orphans=orphans, deployments=recorded, memory=memory)
     return _with_measurements(host, status)
 
 

@@ -35,17 +35,19 @@ class SystemdManager:
     def watchdog_s(self) -> float | None:
         return self._watchdog_s
 
-    def tell(self, *states: str) -> None:
-        """Say it in one datagram; see ports.ServiceManager."""
+    def tell(self, *states: str) -> bool:
+        """Say it in one datagram, without waiting where it cannot be taken now; see ports.ServiceManager."""
         if not self._address:
-            return
+            return True
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as end:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as end:
                 end.connect(address)
                 end.send("\n".join(states).encode())
         except OSError as error:
             _log.warning("systemd could not be told %s: %s", " ".join(states), error)
+            return False
+        return True
 
     def listeners(self) -> tuple[socket.socket, ...]:
         return self._listeners
