@@ -5,8 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -32,22 +30,9 @@ def swapping(workspace: Shell, tmp_path_factory: pytest.TempPathFactory) -> Iter
         shell("stop", "--all")
 
 
-@contextmanager
-def idle_client(live: Live) -> Iterator[None]:
-    """A connection that was used and stays open: the revision that serves it drains for as long, so that no signal
-    comes too late to find the command at work."""
-    connection = HTTPConnection(live.url.removeprefix("http://"))
-    connection.request("GET", "/v2/models/swapped")
-    connection.getresponse().read()
-    try:
-        yield
-    finally:
-        connection.close()
-
-
 def settled(live: Live) -> bool:
     found = live.shell.status()["deployments"][0]
-    revisions = {worker["revision"] for worker in found["workers"]}
+    revisions = {worker["revision"] for worker in found["workers"] if worker["state"] == "accepting"}
     desired, active = (found["deployment"][key] for key in ("desired_revision", "active_revision"))
     return bool(found["serving"] and not found["updating"] and desired == active and revisions == {active})
 
@@ -63,17 +48,16 @@ def read_until(process: subprocess.Popen[str], moment: str) -> str:
     return said
 
 
-@pytest.mark.parametrize("moment", ["Checking digests", "Load and run", "Roll out", "spawn:", "prove:", "promote:"])
+@pytest.mark.parametrize("moment", ["Checking digests", "Load and run", "Roll out", "spawn:", "prove:"])
 def test_ctrl_c_while_deploying_ends_with_130_and_a_defined_outcome(swapping: Live, moment: str) -> None:
     serving = ask(f"{swapping.url}/v2/models/swapped")["versions"][0]
     other = {"1.0.0": "b", "1.1.0": "a"}[serving]
     before = set(swapping.folder.iterdir())
 
-    with idle_client(swapping):
-        process = swapping.shell.start("deploy", "model", "--input", f"{other}.hyperion", "--config", "deployment.json")
-        said = read_until(process, moment)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+    process = swapping.shell.start("deploy", "model", "--input", f"{other}.hyperion", "--config", "deployment.json")
+    said = read_until(process, moment)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
 
     assert process.returncode == 130, out + said + err
     assert "Traceback" not in err
@@ -90,11 +74,10 @@ def test_ctrl_c_while_deploying_ends_with_130_and_a_defined_outcome(swapping: Li
 def test_ctrl_c_while_rolling_back_lets_the_supervisor_finish(swapping: Live, tmp_path: Path) -> None:
     swapping.shell.made("backup", "model", "--name", "swapped", "--output", tmp_path)
 
-    with idle_client(swapping):
-        process = swapping.shell.start("rollback", "model", "--backup", tmp_path / "swapped", "--reason", "a test")
-        read_until(process, "spawn:")
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+    process = swapping.shell.start("rollback", "model", "--backup", tmp_path / "swapped", "--reason", "a test")
+    read_until(process, "spawn:")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
 
     assert process.returncode == 130
     assert "goes on without this command" in err

@@ -52,7 +52,7 @@ def queued_connections(folder: Path, packages: Packages) -> Outcome:
         raw = f"{request}Content-Length: {len(body)}\r\n\r\n".encode() + body
         with ThreadPoolExecutor(1) as pool:
             rollout = pool.submit(running.deploy, packages["v2"], NAME, **QUIET)
-            eventually(lambda: any(w.revision == 2 and w.state in ("loaded", "gated") for w in shop(running).workers))
+            eventually(lambda: any(worker.revision == 2 for worker in shop(running).workers))
             os.kill(pid, signal.SIGSTOP)  # what comes now waits in the kernel
             try:
                 waiting = [socket.create_connection(address_of(url), 30) for _ in range(QUEUED)]

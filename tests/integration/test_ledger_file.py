@@ -211,6 +211,15 @@ def test_a_row_that_is_no_event_is_reported_as_damage_and_found_by_the_chain(pat
     assert refusal.value.code == "ledger.corrupt"
 
 
+def test_data_deeper_than_any_event_is_found_by_the_chain(path: Path) -> None:
+    with closing(open_ledger(path)) as ledger:
+        ledger.append(make_draft())
+    tamper(path, "UPDATE events SET data = replace(hex(zeroblob(50000)), '0', '[')")
+
+    with closing(open_ledger(path)) as ledger:
+        assert ledger.first_broken() == 1
+
+
 def test_a_folder_without_write_permission_is_reported_with_what_to_do(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from pydantic import ValidationError
@@ -21,7 +22,9 @@ from tests.fakes.ledger import InMemoryLedger
 from tests.fakes.values import make_draft, make_revision
 
 from hyperion.adapters.store.ledger import SqliteLedger
-from hyperion.domain.event import START, Event, EventDraft, EventKind
+from hyperion.domain.event import START, Event, EventDraft, EventKind, hash_of
+from hyperion.domain.evidence import ArmFigures, Evidence
+from hyperion.domain.finding import Finding, Outcome
 from hyperion.errors import HyperionError
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -146,6 +149,85 @@ def test_a_removed_or_moved_event_is_found(rows: tuple[Path, list[tuple[Any, ...
         assert first_broken(path) is not None
     write_rows(path, stored)
     assert first_broken(path) is None
+
+
+EXACT = st.floats(-(2.0**53) + 1, 2.0**53 - 1)
+COUNTS = st.integers(0, 2**53 - 1)
+ARMS = st.builds(
+    ArmFigures,
+    revision=COUNTS,
+    requests=COUNTS,
+    errors=COUNTS,
+    error_ratio=st.none() | st.floats(0, 1),
+    failures=st.dictionaries(TEXTS, COUNTS, max_size=3),
+    p50_ms=st.none() | EXACT,
+    p95_ms=st.none() | EXACT,
+)
+FINDINGS = st.builds(
+    Finding, check=TEXTS, outcome=st.sampled_from(Outcome), summary=TEXTS, reason=st.none() | TEXTS, measured=JSON,
+    limit=JSON,
+)  # fmt: skip
+EVIDENCE = st.builds(
+    Evidence,
+    bake=st.sampled_from(["canary", "watch"]),
+    elapsed_s=EXACT,
+    looks=COUNTS,
+    candidate=ARMS,
+    stable=st.none() | ARMS,
+    findings=st.lists(FINDINGS, max_size=2).map(tuple),
+)
+
+
+@pytest.fixture(scope="module")
+def ledger() -> Iterator[SqliteLedger]:
+    """A ledger that grows with every example: what one of them spoils, the next ones find too."""
+    with TemporaryDirectory() as folder, closing(SqliteLedger(Path(folder) / "ledger.db", FakeClock())) as ledger:
+        yield ledger
+
+
+@settings(max_examples=25, deadline=None)
+@given(evidence=EVIDENCE)
+def test_evidence_reads_back_unbroken(ledger: SqliteLedger, evidence: Evidence) -> None:
+    data = {"evidence": evidence.model_dump(mode="json")}
+
+    event = ledger.append(make_draft(EventKind.ROLLOUT_ROLLED_BACK, data=data))
+
+    assert ledger.events(since=event.sequence - 1) == (event,)
+    assert ledger.first_broken() is None
+
+
+@settings(max_examples=40, deadline=None)
+@given(numbers=st.lists(EXACT | st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(0, 1e-4), min_size=20, max_size=60))
+@example([5e-324, 2.2250738585072014e-308, 1e-07, 3.0000000000000004e-05, -0.0, 0.1 + 0.2, 1.0, 1, 2.0**53 - 1])
+def test_every_number_reads_back_unbroken(ledger: SqliteLedger, numbers: list[float]) -> None:
+    event = ledger.append(make_draft(data={"numbers": list(numbers)}))
+
+    (stored,) = ledger.events(since=event.sequence - 1)
+    assert stored.data["numbers"] == numbers
+    assert ledger.first_broken() is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_an_event_of_a_later_hyperion_is_whole_until_it_is_changed(
+    rows: tuple[Path, list[tuple[Any, ...]]], data: st.DataObject
+) -> None:
+    path, stored = rows
+    columns = ("sequence", "at", "kind", "deployment", "revision", "actor", "data", "previous", "hash")
+    later = dict(zip(columns, stored[-1], strict=True)) | {"kind": "brand.new"}
+    fields = later | {"data": json.loads(later["data"])}
+    del fields["hash"]
+    later["hash"] = hash_of(fields)
+    write_rows(path, [*stored[:-1], tuple(later.values())])
+    assert first_broken(path) is None
+
+    column = data.draw(st.sampled_from(["at", "kind", "actor", "data", "previous", "hash"]), "column")
+    position = data.draw(st.integers(0, len(later[column]) - 1), "position")
+    new = data.draw(st.characters(exclude_categories=["Cs"]).filter(lambda c: c != later[column][position]), "new")
+    later[column] = later[column][:position] + new + later[column][position + 1 :]
+    write_rows(path, [*stored[:-1], tuple(later.values())])
+
+    assert first_broken(path) == len(stored)
 
 
 class LedgersAgree(RuleBasedStateMachine):

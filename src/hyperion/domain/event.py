@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -93,9 +94,8 @@ class Event(EventDraft):
         return placed and self.hash == self.expected_hash()
 
     def expected_hash(self) -> str:
-        """What ``hash`` must be: sha256 of the canonical JSON (RFC 8785) of all other fields."""
-        body = self.model_dump(mode="json", exclude={"hash"})
-        return "sha256:" + hashlib.sha256(rfc8785.dumps(body)).hexdigest()
+        """What ``hash`` must be."""
+        return hash_of(self.model_dump(mode="json", exclude={"hash"}))
 
 
 class LedgerHead(Document):
@@ -103,6 +103,17 @@ class LedgerHead(Document):
 
     sequence: int
     hash: str
+
+
+def hash_of(fields: Mapping[str, JsonValue]) -> str:
+    """The hash of an event, by all its other fields: sha256 of their canonical JSON (RFC 8785).
+
+    It asks for no Event: a chain is as whole to a Hyperion that does not know the kind of one of its events yet.
+
+    Raises:
+        ValueError: They have no canonical JSON.
+    """
+    return "sha256:" + hashlib.sha256(rfc8785.dumps(dict(fields))).hexdigest()
 
 
 START = LedgerHead(sequence=0, hash=GENESIS)

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from hyperion.adapters.store.ledger_file import empty_ledger, open_ledger_file, transaction, translated
 from hyperion.domain.deployment import Deployment, Revision
-from hyperion.domain.event import START, Event, EventDraft, EventKind, LedgerHead
+from hyperion.domain.event import START, Event, EventDraft, EventKind, LedgerHead, hash_of
 from hyperion.errors import ConflictError, HostError, NotFoundError
 from hyperion.ports import Clock
 
@@ -127,15 +127,9 @@ class SqliteLedger:
         with self._reading() as connection:
             previous = START
             for row in map(dict, connection.execute("SELECT * FROM events ORDER BY sequence")):
-                sequence: int = row["sequence"]
-                try:
-                    event = _event(row)
-                    whole = event.follows(previous) and _row(event) == row
-                except ValueError:  # not JSON, not UTF-8, or not an event
-                    return sequence
-                if not whole:
-                    return sequence
-                previous = LedgerHead(sequence=sequence, hash=event.hash)
+                if not _follows(row, previous):
+                    return int(row["sequence"])
+                previous = LedgerHead(sequence=row["sequence"], hash=row["hash"])
             return None
 
     def close(self) -> None:
@@ -167,8 +161,8 @@ class SqliteLedger:
             except ValidationError as error:
                 raise HostError(
                     f"the ledger {self._path} holds a row that is no {error.title}: {error.errors()[0]['msg']}",
-                    hint="it was changed by something else than hyperion; 'hyperion history NAME' shows the first "
-                    "event that does not fit",
+                    hint="'hyperion log verify' finds out whether something else than hyperion changed it; where "
+                    "the chain is whole, a later Hyperion wrote it: upgrade hyperion-deploy",
                     code="ledger.corrupt",
                 ) from error
 
@@ -216,6 +210,18 @@ def _row(event: Event) -> _Row:
     """The columns of an event; its data is canonical JSON, so that one event has one row."""
     fields = event.model_dump(mode="json")
     return fields | {"data": rfc8785.dumps(fields["data"]).decode()}
+
+
+def _follows(row: _Row, head: LedgerHead) -> bool:
+    """Whether a row stands right after ``head`` as it was written, be its kind known here or not."""
+    if (row["sequence"], row["previous"]) != (head.sequence + 1, head.hash):
+        return False
+    try:
+        data = json.loads(row["data"])
+        fields = {column: value for column, value in row.items() if column != "hash"} | {"data": data}
+        return bool(row["hash"] == hash_of(fields)) and rfc8785.dumps(data).decode() == row["data"]
+    except (ValueError, TypeError, RecursionError):  # not JSON, not UTF-8, no text, or deeper than any event
+        return False
 
 
 def _revision(row: _Row) -> Revision:
