@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,10 @@ settings.load_profile("hyperion")
 # These change how children behave, and differ between the machines of people and of CI: nobody's tests lean on them.
 for variable in ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "SHELL"):
     os.environ.pop(variable, None)
+
+# A shell starts its background jobs with Ctrl-C ignored, and children inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -77,8 +77,8 @@ def one_shot(url: str, requests: int) -> Iterator[tuple[int, dict[str, str], byt
 
 
 def slot_of(kit: Workers, worker: str) -> SlotReading:
-    """What a worker counted under its present name, which it bears from its start."""
-    (found,) = (slot for slot in read_slots(kit.metrics_dir) if slot.worker == worker)
+    """What a worker counts under its present name; another that bore it once has left its counts beside."""
+    (found,) = (slot for slot in read_slots(kit.metrics_dir) if slot.worker == worker and slot.alive)
     return found
 
 
