@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,12 @@ def sandbox(tmp_path: Path) -> ChildSandbox:
 
 
 def children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "hyperion.cli.child" in child.cmdline()]
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.ZombieProcess):  # a supervisor that another test started from here, and that has ended
+            if "hyperion.cli.child" in child.cmdline():
+                found.append(child)
+    return found
 
 
 def eventually(condition: Callable[[], bool], timeout_s: float = 60) -> bool:
