@@ -56,12 +56,13 @@ class ScriptedSupervisor:
     def __init__(self, status: StatusReply | None = None, figures: Iterable[ServingFigures | HostError] = ()) -> None:
         self.status = status
         self.figures = list(figures)
+        self.left_orphans = False
 
     def ping(self) -> Pong | None:
         return PONG if self.status is not None or self.figures else None
 
     def has_orphans(self) -> bool:
-        return False
+        return self.left_orphans
 
     def ensure_running(self) -> Pong:
         return PONG

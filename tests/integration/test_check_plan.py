@@ -140,6 +140,19 @@ def test_the_deployments_own_port_is_no_obstacle(host: Host, package: Path, tmp_
     assert outcome(free, "plan.monitoring") is Outcome.PASSED
 
 
+def test_a_port_that_workers_hold_whose_supervisor_died_is_no_obstacle(
+    host: Host, package: Path, tmp_path: Path
+) -> None:
+    active = activate(host, package, port=8080)
+    gone = ScriptedSupervisor()
+    gone.left_orphans = True
+    taken = replace(host, facts=StatedFacts(tmp_path, port_free=False), control=gone)
+
+    report = plan(taken, package, active, serve=Serve(port=8080))
+
+    assert outcome(report, "plan.monitoring") is Outcome.PASSED
+
+
 def test_a_signature_that_changes_asks_for_a_version_that_says_so(host: Host, package: Path, tmp_path: Path) -> None:
     active = activate(host, package)
     model = mlp(0)

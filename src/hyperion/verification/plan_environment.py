@@ -80,7 +80,8 @@ def check_monitoring(host: Host, config: DeploymentConfig, active: Revision | No
         active: What the deployment serves now.
     """
     check, serve = "plan.monitoring", config.serve
-    own = active is not None and active.config.serve.address == serve.address and host.control.ping() is not None
+    is_same = active is not None and active.config.serve.address == serve.address
+    own = is_same and (host.control.ping() is not None or host.control.has_orphans())
     fault = None if own else _place_fault(host, serve)
     if fault is None:
         return Finding(check=check, outcome=Outcome.PASSED, summary=f"/metrics will answer at {serve.place}")
