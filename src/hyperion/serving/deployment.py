@@ -312,25 +312,8 @@ class RunningDeployment:
 
     def _answer(self, number: int, state: RolloutState, reason: str | None = None) -> None:
         """Answer the client that waits for this rollout, where it waits for no more than this."""
-        follower = self._followers.due(number, state)
-        if follower is None:
-            return
-        proof, duration_ms = self.workers.proof, self._elapsed_ms()
-        if follower.left_for is not None:
-            proof, duration_ms = follower.proof, follower.left_after_ms + duration_ms
-            fault = "" if reason is None else f"; and the way back was aborted: {reason}"
-            state, reason = RolloutState.ROLLED_BACK, f"{follower.left_for}{fault}"
-        follower.answer.set_result(
-            Deployed(
-                revision=follower.asked,
-                promoted=self.state.active == follower.asked.number,
-                state=state,
-                url=self.url,
-                proof=proof,
-                reason=reason,
-                duration_ms=duration_ms,
-            )
-        )
+        active, proof, duration_ms = self.state.active, self.workers.proof, self._elapsed_ms()
+        self._followers.answer(number, state, reason, active=active, url=self.url, proof=proof, duration_ms=duration_ms)
 
     # --- what became of a worker ---
 

@@ -64,9 +64,45 @@ class Followers:
             follower.left_for, follower.left_after_ms, follower.proof = reason, after_ms, proof
             self._waiting[to] = follower
 
-    def due(self, number: int, state: RolloutState) -> Follower | None:
-        """Who waits for no more than this of the revision, and is to be answered now; None where nobody does."""
+    def answer(
+        self,
+        number: int,
+        state: RolloutState,
+        reason: str | None,
+        *,
+        active: int | None,
+        url: str | None,
+        proof: tuple[Finding, ...],
+        duration_ms: int,
+    ) -> None:
+        """Answer the client that waits for this rollout, where it waits for no more than this.
+
+        Args:
+            number: The revision whose rollout has come to ``state``.
+            state: Where it has come to.
+            reason: Why it was aborted or left.
+            active: The revision that receives traffic by default now.
+            url: Where the deployment answers.
+            proof: What the workers of the revision showed.
+            duration_ms: How long its rollout has taken so far.
+        """
         follower = self._waiting.get(number)
         if follower is None or not follower.waits_for_no_more_than(state):
-            return None
-        return self._waiting.pop(number)
+            return
+        del self._waiting[number]
+        if follower.left_for is not None:
+            proof, duration_ms = follower.proof, follower.left_after_ms + duration_ms
+            fault = "" if reason is None else f"; and the way back was aborted: {reason}"
+            state, reason = RolloutState.ROLLED_BACK, f"{follower.left_for}{fault}"
+        promoted = active == follower.asked.number
+        follower.answer.set_result(
+            Deployed(
+                revision=follower.asked,
+                promoted=promoted,
+                state=state,
+                url=url,
+                proof=proof,
+                reason=reason,
+                duration_ms=duration_ms,
+            )
+        )
