@@ -60,7 +60,7 @@ class FakeFacts:
     def memory_in_use_bytes(self) -> int | None:
         return 2 * 1024 * MIB
 
-    def process(self, pid: int) -> ProcessUsage | None:
+    def process(self, pid: int, *, proportional: bool = True) -> ProcessUsage | None:
         return None
 
     def page_cache_resident_ratio(self, paths: Sequence[Path]) -> float | None:

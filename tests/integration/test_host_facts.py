@@ -41,6 +41,15 @@ def test_a_process_shows_what_it_took_and_one_that_is_gone_shows_nothing(facts: 
     assert facts.process(2**22 + 1) is None
 
 
+def test_a_share_of_common_pages_is_told_only_to_who_asks(facts: LocalHostFacts) -> None:
+    asked, not_asked = (facts.process(os.getpid(), proportional=wanted) for wanted in (True, False))
+
+    assert asked is not None
+    assert not_asked is not None
+    assert asked.proportional_bytes
+    assert not_asked.proportional_bytes is None
+
+
 def test_the_peak_of_this_process_is_at_least_what_it_has_now() -> None:
     assert peak_resident_bytes() >= resident_bytes() * 0.99 > 0
 

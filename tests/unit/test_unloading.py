@@ -21,7 +21,7 @@ class Machine(FakeFacts):
     def memory_in_use_bytes(self) -> int | None:
         return None if self.held is None else self.held * MIB
 
-    def process(self, pid: int) -> ProcessUsage | None:
+    def process(self, pid: int, *, proportional: bool = True) -> ProcessUsage | None:
         size = self.sizes.get(pid)
         return None if size is None else ProcessUsage(0.0, 2 * size * MIB, size * MIB, None, None)
 

@@ -39,8 +39,14 @@ class HostFacts(Protocol):
     def memory_in_use_bytes(self) -> int | None:
         """What all processes of the machine hold that is in no file; None where the kernel does not say."""
 
-    def process(self, pid: int) -> ProcessUsage | None:
-        """None where the process is gone."""
+    def process(self, pid: int, *, proportional: bool = True) -> ProcessUsage | None:
+        """None where the process is gone.
+
+        Args:
+            pid: Which one.
+            proportional: Whether to ask for its share of the pages that it has in common with others, too: the kernel
+                takes milliseconds for that, walking every page.
+        """
 
     def page_cache_resident_ratio(self, paths: Sequence[Path]) -> float | None:
         """Share of these files' pages in the page cache (mincore); None where the kernel does not say."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from hyperion.domain.command import DeploymentStatus, RolloutStatus, WarmRevision
@@ -20,7 +21,7 @@ def worker_figures(running: RunningDeployment, facts: HostFacts) -> tuple[Worker
         link = running.workers.find(worker.name)
         if link is None:
             continue
-        usage, slot = facts.process(link.process.pid), slots.get(worker.name)
+        usage, slot = facts.process(link.process.pid, proportional=False), slots.get(worker.name)
         found.append(
             WorkerFigures(
                 worker=worker.name,
@@ -72,7 +73,7 @@ def deployment_status(
         return DeploymentStatus(
             deployment=deployment, active=active, serving=False, updating=False, url=None, workers=(), trouble=trouble
         )
-    serving = running.state.serving
+    serving, workers = running.state.serving, worker_figures(running, facts)
     starting = None if serving or running.state.updating else "no worker takes traffic yet"
     return DeploymentStatus(
         deployment=deployment,
@@ -80,10 +81,10 @@ def deployment_status(
         serving=serving,
         updating=running.state.updating,
         url=running.url,
-        workers=worker_figures(running, facts),
+        workers=workers,
         trouble=running.trouble or starting,
         rollout=_rollout_status(running),
-        warm=_warm_revision(running, facts),
+        warm=_warm_revision(running, workers),
         notes=_notes(running, active),
         protections=running.workers.protections(running.state.active),
     )
@@ -108,11 +109,11 @@ def _rollout_status(running: RunningDeployment) -> RolloutStatus | None:
     )
 
 
-def _warm_revision(running: RunningDeployment, facts: HostFacts) -> WarmRevision | None:
+def _warm_revision(running: RunningDeployment, workers: Iterable[WorkerFigures]) -> WarmRevision | None:
     warm = running.warm
     if warm is None or running.warm_until is None:
         return None
-    sizes = [w.resident_bytes for w in worker_figures(running, facts) if w.revision == warm.number]
+    sizes = [w.resident_bytes for w in workers if w.revision == warm.number]
     known = [size for size in sizes if size is not None]
     memory = sum(known) if known and len(known) == len(sizes) else None
     return WarmRevision(revision=warm, until=running.warm_until, resident_bytes=memory)

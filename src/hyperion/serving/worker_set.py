@@ -309,7 +309,7 @@ class WorkerSet:
     def _judge(self, link: WorkerLink, report: Gated) -> None:
         """Hold a worker's proof and its memory against what its revision allows."""
         link.expect_nothing()
-        usage = self._around.facts.process(link.process.pid)
+        usage = self._around.facts.process(link.process.pid, proportional=False)
         self._protections[link.name] = (
             *_protections_of(report.protections), *self._protections.get(link.name, ())
         )  # fmt: skip

@@ -59,8 +59,8 @@ class LocalHostFacts:
     def memory_in_use_bytes(self) -> int | None:
         return MemorySources().in_use_bytes()
 
-    def process(self, pid: int) -> ProcessUsage | None:
-        return usage_of(pid)
+    def process(self, pid: int, *, proportional: bool = True) -> ProcessUsage | None:
+        return usage_of(pid, proportional=proportional)
 
     def page_cache_resident_ratio(self, paths: Sequence[Path]) -> float | None:
         resident = pages = 0

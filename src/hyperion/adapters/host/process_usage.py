@@ -11,8 +11,8 @@ KIB = 1024
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def usage_of(pid: int) -> ProcessUsage | None:
-    """What process ``pid`` took so far, None where it is gone."""
+def usage_of(pid: int, *, proportional: bool = True) -> ProcessUsage | None:
+    """What process ``pid`` took so far, None where it is gone; see ports.HostFacts."""
     folder = Path(f"/proc/{pid}")
     try:
         fields = _stat_fields(pid)
@@ -23,7 +23,7 @@ def usage_of(pid: int) -> ProcessUsage | None:
     return ProcessUsage(
         cpu_s=(int(fields[11]) + int(fields[12])) / _TICKS,
         resident_bytes=status.get("VmRSS", 0),
-        proportional_bytes=_sizes_or_none(folder / "smaps_rollup").get("Pss"),
+        proportional_bytes=_sizes_or_none(folder / "smaps_rollup").get("Pss") if proportional else None,
         read_bytes=io.get("read_bytes"),
         written_bytes=io.get("write_bytes"),
     )
