@@ -59,6 +59,7 @@ def _float(name: str, shape: list[str | int] | None) -> onnx.ValueInfoProto:
 @pytest.mark.parametrize(
     ("golden", "quantize", "stage"),
     [
+        ([ENDLESS], "auto", ""),  # at once, whatever it does
         ([ENDLESS], "auto", "Trying the model out"),  # the first request runs in a child
         ([SHORT, ENDLESS], "auto", "Quantizing"),
         ([SHORT, ENDLESS], "none", "Proving"),

@@ -64,24 +64,6 @@ def test_of_two_deploys_at_once_one_wins_and_the_other_says_so(live: Live, tmp_p
     live.shell.ok("stop", "twice")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"])
-def test_a_signal_while_packaging_leaves_nothing(workspace: Shell, tmp_path: Path, number: int, code: int) -> None:
-    output = tmp_path / "folder" / "never.hyperion"
-    output.parent.mkdir()
-    process = workspace.start("package", "model", "--input", "model_dir", "--output", output)
-    assert process.stderr is not None
-    process.stderr.readline()  # the first stage has begun
-
-    process.send_signal(number)
-    out, err = process.communicate(timeout=60)
-
-    if process.returncode == 0:
-        pytest.skip("it was done before it could be interrupted")
-    assert process.returncode == code, out + err
-    assert "Traceback" not in err
-    assert not list(output.parent.iterdir())
-
-
 def test_a_file_that_cannot_grow_is_refused_and_leaves_nothing(workspace: Shell, tmp_path: Path) -> None:
     output = tmp_path / "folder" / "never.hyperion"
     output.parent.mkdir()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import cast
 
@@ -55,7 +56,7 @@ class LinkLostError(Exception):
     """The worker that was asked is gone, or does not answer."""
 
 
-class FrameStream(asyncio.Protocol):
+class FrameStream(asyncio.Protocol, ABC):
     """Frames over a connection; a peer that breaks their form is cut off.
 
     Args:
@@ -71,9 +72,9 @@ class FrameStream(asyncio.Protocol):
     def is_open(self) -> bool:
         return self.transport is not None and not self.transport.is_closing()
 
+    @abstractmethod
     def heard(self, frame: Frame) -> None:
         """Take in one frame."""
-        raise NotImplementedError
 
     def send(self, frame: Frame) -> None:
         """Send one frame; one to a dead peer is lost."""

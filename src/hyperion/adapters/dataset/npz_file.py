@@ -20,6 +20,7 @@ from hyperion.ports import Array
 
 _SUFFIX = ".npy"
 _BROKEN = (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
+"""What zipfile and numpy raise for files that are damaged, packed in a way they do not know, or encrypted."""
 
 
 @dataclass(frozen=True, slots=True)
