@@ -15,10 +15,11 @@ from typing import get_args
 from urllib.parse import quote
 
 from hyperion.adapters.conversion.hugging_face_files import read_json, task_of
-from hyperion.adapters.conversion.protocol import JOB, OUTPUT_TEXT, WORK, ConversionJob, ConversionReport
+from hyperion.adapters.conversion.protocol import JOB, WORK, ConversionJob, ConversionReport
 from hyperion.adapters.conversion.result import read_report, take_result
 from hyperion.adapters.files.private_folder import private_folder
 from hyperion.adapters.onnx.model_recognition import is_pickled, recognised
+from hyperion.adapters.sandbox.child_start import start_child
 from hyperion.domain.manifest import MODEL_FILE
 from hyperion.errors import ConfigError, EngineError, HostError, ModelSourceError
 from hyperion.ports.conversion import Conversion, ConversionOptions, SourceKind, SourceTask
@@ -31,6 +32,7 @@ BASE_BYTES = 12 * 2**30
 """Address space of a child that holds no model yet: torch alone maps several GiB."""
 COPIES = 8
 """How many copies of a model an exporter may hold, by address space."""
+CHILD = "hyperion.adapters.conversion.child"
 _PREFIX = "hyperion-conversion-"
 _EXTRAS: dict[SourceKind, tuple[str, tuple[str, ...]]] = {
     "hugging-face": ("transformers", ("torch", "transformers", "onnxscript")),
@@ -77,7 +79,7 @@ class ChildConverters:
         try:
             folder.mkdir()
             (folder / JOB).write_bytes(job.model_dump_json().encode())
-            process = _start(folder)
+            process = start_child(CHILD, folder, _environment(folder))
         except OSError as error:
             raise HostError(f"cannot start a conversion in {folder}: {error.strerror}") from error
         try:
@@ -160,15 +162,6 @@ def _private_folder(root: Path) -> Iterator[Path]:
         ) from error
     with stack:
         yield folder
-
-
-def _start(folder: Path) -> subprocess.Popen[bytes]:
-    with (folder / OUTPUT_TEXT).open("wb") as output:
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "hyperion.adapters.conversion.child", str(folder)],
-            stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder, env=_environment(folder),
-            start_new_session=True,
-        )  # fmt: skip
 
 
 def _environment(folder: Path) -> Mapping[str, str]:

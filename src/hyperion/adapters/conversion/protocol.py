@@ -9,7 +9,6 @@ WORK = "work"
 """The folder that the child may write into; it alone, below the conversion's private folder."""
 JOB = "job.json"
 REPORT = "report.json"
-OUTPUT_TEXT = "child.log"
 RESULT = "model"
 """The folder that the child fills: model.onnx, hyperion.json, config/processing.json, assets/."""
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from hyperion.adapters.conversion.protocol import OUTPUT_TEXT, REPORT, RESULT, WORK, ConversionReport
+from hyperion.adapters.conversion.protocol import REPORT, RESULT, WORK, ConversionReport
+from hyperion.adapters.sandbox.child_start import OUTPUT_TEXT
 from hyperion.errors import EngineError, HostError, ModelSourceError, error_from
 
 LARGEST_REPORT_BYTES = 1 << 20

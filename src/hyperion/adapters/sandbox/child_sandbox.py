@@ -25,7 +25,6 @@ from hyperion.adapters.sandbox.child_protocol import (
     IMAGE,
     JOB,
     LOADING,
-    OUTPUT_TEXT,
     REPORT,
     STAGE,
     STARTING,
@@ -34,6 +33,7 @@ from hyperion.adapters.sandbox.child_protocol import (
     answer_file,
     request_file,
 )
+from hyperion.adapters.sandbox.child_start import OUTPUT_TEXT, start_child
 from hyperion.errors import EngineError, HostError, error_from
 from hyperion.ports import Array, InferenceJob, InferenceResult, MemoryFigures, SandboxLimits
 
@@ -41,6 +41,7 @@ OUTPUT_TEXT_LIMIT = 2_000
 KILL_S = 10.0
 """How long a killed child may take to be gone."""
 DEFAULT_LIMITS = SandboxLimits()
+CHILD = "hyperion.cli.child"
 _PREFIX = "hyperion-job-"
 
 
@@ -59,7 +60,7 @@ class ChildSandbox:
         with self._private_folder(self._folder if job.image is None else job.image.parent) as folder:
             try:
                 _write_job(folder, job, limits)
-                process = _start(folder)
+                process = start_child(CHILD, folder, _environment(folder))
             except OSError as error:
                 raise _unstartable(f"cannot start a child process in {folder}", error) from error
             except HostError as error:
@@ -137,15 +138,6 @@ def _write_job(folder: Path, job: InferenceJob, limits: SandboxLimits) -> None:
     )  # fmt: skip
     (folder / JOB).write_bytes(document.model_dump_json().encode())
     (folder / STAGE).write_text(STARTING)
-
-
-def _start(folder: Path) -> subprocess.Popen[bytes]:
-    with (folder / OUTPUT_TEXT).open("wb") as output:
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "hyperion.cli.child", str(folder)],
-            stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder, env=_environment(folder),
-            start_new_session=True,
-        )  # fmt: skip
 
 
 def _environment(folder: Path) -> Mapping[str, str]:
