@@ -23,7 +23,7 @@ PARTS: tuple[tuple[str, Callable[[int], object]], ...] = (
     ("F", forwarding.measure),
     ("B", binary.measure),
 )
-LIBRARIES = ("onnxruntime", "uvicorn", "uvloop", "numpy")
+LIBRARIES = ("onnxruntime", "httptools", "uvloop", "numpy")
 ABOUT = (
     "One worker with one inference thread, everywhere; the same ONNX file, 32 floats in, 8 out, v2 JSON. Ours runs as "
     "it is installed: supervisor, metrics, limits, log, gates and watch on. The peers run without metrics, in "

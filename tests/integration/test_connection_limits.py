@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 from collections.abc import Iterator
@@ -69,6 +70,19 @@ def test_connections_that_come_too_fast_get_429(kit: Workers, packages: Path) ->
     assert seen[:2] == [200, 200]
     assert 429 in seen
     assert failures(kit).keys() == {"rate_limited"}
+
+
+def test_a_compressed_body_gets_415_which_names_what_is_taken(kit: Workers, packages: Path) -> None:
+    start(kit, packages / "v1.hyperion")
+    status, answer, headers = call(kit.url + INFER, gzip.compress(infer_body()), {"Content-Encoding": "gzip"})
+    assert (status, headers["accept-encoding"], headers["connection"]) == (415, "identity", "close")
+    assert "'gzip' is not taken" in answer["error"]
+    assert failures(kit) == {"bad_request": 1}
+
+
+def test_a_body_whose_coding_is_identity_is_taken(kit: Workers, packages: Path) -> None:
+    start(kit, packages / "v1.hyperion")
+    assert call(kit.url + INFER, infer_body(), {"Content-Encoding": "identity"})[0] == 200
 
 
 def test_who_does_not_read_an_answer_is_cut_off_and_others_are_served(kit: Workers, packages: Path) -> None:

@@ -79,6 +79,7 @@ def test_what_a_request_takes_is_told_by_one_row_not_by_how_many_rows_the_golden
 
     assert rows > 1
     assert 2 <= proof.run_ms < 2 * rows
+    assert proof.run_elements == next(iter(golden.inputs.values()))[0].size
 
 
 def test_without_a_limit_no_p99_is_measured(package: PackageReader, session: Session) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -57,6 +58,17 @@ def parse_tensor(datatype: str, shape: Sequence[int], data: Any) -> Array:
     return values.reshape(tuple(shape))
 
 
+@lru_cache(maxsize=64)
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """The dtype's own name, which numpy puts together anew each time it is asked."""
+    return str(dtype.name)
+
+
+def all_finite(values: Array) -> bool:
+    """Whether no value is NaN or infinite; for few values in half the time of ``all()``, which is Python inside."""
+    return b"\x00" not in np.isfinite(values).tobytes()
+
+
 def tensor_data(values: Array) -> Any:
     """What orjson writes as a flat list: the array itself where it can, else a list.
 
@@ -65,7 +77,7 @@ def tensor_data(values: Array) -> Any:
     flat = values.reshape(-1)
     if flat.dtype.kind in "OUS":
         return [item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item) for item in flat.tolist()]
-    if flat.dtype.name == "bfloat16":
+    if dtype_name(flat.dtype) == "bfloat16":
         flat = flat.astype(np.float32)
     return np.ascontiguousarray(flat)
 
@@ -90,11 +102,15 @@ def _numbers(data: Any, dtype: str) -> Array:
 
 
 def _floats(values: Array, dtype: str) -> Array:
-    with np.errstate(over="ignore"):
-        cast: Array = values.astype(dtype)
-    if dtype != "float64" and not np.isfinite(cast).all():
+    cast = _cast(values, dtype)
+    if dtype != "float64" and not all_finite(cast):
         raise TensorJsonError(f"a number is out of range of {DATATYPE_OF[dtype]}")
     return cast
+
+
+@np.errstate(over="ignore")
+def _cast(values: Array, dtype: str) -> Array:
+    return values.astype(dtype)
 
 
 def _integers(values: Array, data: Any, dtype: str) -> Array:

@@ -1,19 +1,23 @@
-"""The ASGI application of a worker: routes of the Open Inference Protocol v2, and /metrics."""
+"""What a worker answers: routes of the Open Inference Protocol v2, and /metrics."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hyperion.domain.rollout_policy import patience_s
 from hyperion.errors import EngineError
 from hyperion.ports import Array, Session, Tensors
+from hyperion.serving import frames
 from hyperion.serving.batching import Batcher
-from hyperion.serving.door import Door, Headers
+from hyperion.serving.door import Door
+from hyperion.serving.exchange import Exchange, Reply
 from hyperion.serving.exposition import CONTENT_TYPE, render_metrics
 from hyperion.serving.failure_log import FailureLog
 from hyperion.serving.protocol import (
@@ -29,24 +33,12 @@ from hyperion.serving.protocol import (
     render_server,
     request_id,
 )
+from hyperion.serving.quick_runs import QuickRuns
 from hyperion.serving.raw_inputs import RawRequests
 from hyperion.serving.router import Router
 from hyperion.serving.telemetry import INFLIGHT, Slot, read_slots
 
-INLINE_RUN_MS = 1.0
-"""A model that runs faster than this is run in the event loop: a thread would cost more than it frees."""
-INLINE_BODY_BYTES = 64 * 1024
-"""Larger requests run in the thread even then, since they hold more rows than the warm-up measured."""
-INLINE_RAW_BYTES = 2 * 1024
-"""The same for raw requests: tokenizing takes longer than reading numbers, and the warm-up did not measure it."""
 RETRY_AFTER_S = 1
-
-JSON_TYPE = b"application/json"
-Scope = dict[str, Any]
-Receive = Callable[[], Any]
-Send = Callable[[dict[str, Any]], Any]
-Reply = tuple[int, Headers, bytes]
-"""Status, headers beside the identity's, and body."""
 
 
 class Application:
@@ -65,6 +57,7 @@ class Application:
         *,
         metrics_dir: Path,
         run_ms: float,
+        run_elements: int,
         server_version: str,
         raw_requests: RawRequests | None = None,
         max_batch: int = 1,
@@ -76,14 +69,14 @@ class Application:
         self._door = door
         self._log = log
         self._metrics_dir = metrics_dir
-        self._inline_bytes = INLINE_BODY_BYTES if run_ms < INLINE_RUN_MS else 0
-        self._inline_raw_bytes = INLINE_RAW_BYTES if run_ms < INLINE_RUN_MS else 0
+        self._quick = QuickRuns(run_ms, run_elements)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
+        self._tasks: set[asyncio.Task[None]] = set()
         self._batcher: Batcher | None = None
         if max_batch > 1:
             self._batcher = Batcher(self._run_engine, self._thread, max_batch, max_wait_s, self._batched)
         self._timeout_s = door.limits.request_timeout_s
-        self.router = Router(door.limits.max_inflight, self._timeout_s / 2)
+        self.router = Router(door.limits.max_inflight, patience_s(self._timeout_s))
         base = f"/v2/models/{model.name}"
         names = (base, f"{base}/versions/{model.version}")
         document = render_model(model)
@@ -98,87 +91,115 @@ class Application:
             self._documents[f"{name}/ready"] = ready
         self._infer_paths = {f"{name}/infer" for name in names}
         self._shared_path = f"{base}/infer"
-        self._head_bytes = 80 + sum(len(name) + len(value) + 4 for name, value in door.identity)
+        self._head_bytes = 80 + len(door.identity_lines)
 
     def rename(self, revision: int) -> None:
         """Answer as another revision of the same package and configuration."""
         self._model = replace(self._model, revision=revision)
 
-    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        path, method = scope["path"], scope["method"]
+    def answer(self, exchange: Exchange) -> None:
+        """Answer a client's request: before this returns where that is quickly done, else later."""
+        if exchange.method == b"POST" and exchange.path in self._infer_paths:
+            self._infer(exchange)
+            return
         try:
-            if path in self._infer_paths and method == "POST":
-                await self._infer(scope, send)
-            else:
-                status, body, headers = self._look_up(path, method)
-                await _respond(send, status, body, headers, self._door.identity)
-        finally:
-            scope["slot"].counters[INFLIGHT] -= 1
+            reply = self._look_up(exchange.path, exchange.method.decode())
+        except Exception as error:  # noqa: BLE001  (the process edge of a request)
+            reply = self._failure(error, b"", exchange.slot)
+        exchange.deliver(reply, self._door.identity_lines)
 
-    def _look_up(self, path: str, method: str) -> tuple[int, bytes, Headers]:
+    def _look_up(self, path: str, method: str) -> Reply:
         """What anything but inference gets."""
         allowed = b"POST" if path in self._infer_paths else b"GET, HEAD"
         path = path.rstrip("/") or "/"
         if path in self._documents or path == "/metrics" or allowed == b"POST":
             if method not in ("GET", "HEAD") or allowed == b"POST":
-                return 405, render_error(f"{path} takes {allowed.decode()}, not {method[:20]}"), [(b"allow", allowed)]
+                return 405, [(b"allow", allowed)], render_error(f"{path} takes {allowed.decode()}, not {method[:20]}")
             if path == "/metrics":
                 text = render_metrics(read_slots(self._metrics_dir)).encode()
-                return 200, text, [(b"content-type", CONTENT_TYPE.encode())]
-            return 200, self._documents[path], []
+                return 200, [(b"content-type", CONTENT_TYPE.encode())], text
+            return 200, [], self._documents[path]
         if method == "POST" and path.endswith("/infer"):
             self._door.slot.refused("not_found")
         model = self._model
-        return 404, render_error(f"nothing at {path[:200]!r}; this serves {model.name!r} version {model.version}"), []
+        return 404, [], render_error(f"nothing at {path[:200]!r}; this serves {model.name!r} version {model.version}")
 
     def answer_at_once(self, body: Body, json_bytes: int | None) -> Reply | None:
         """The answer to a forwarded request where it is small and the model quick; None where it takes a task."""
-        if self._batcher is not None or len(body) >= self._inline_raw_bytes:
+        if self._batcher is not None or not self._quick.takes_any(len(body)):
             return None
         slot, started = self._door.slot, time.perf_counter_ns()
         slot.counters[INFLIGHT] += 1
-        try:
-            request = self._admit(body, json_bytes, slot)
-            reply: Reply = (200, *render_infer(self._model, request, self._run_request(request)))
-        except Exception as error:  # noqa: BLE001  (the process edge of a request)
-            reply = self._failure(error, body[:json_bytes], slot)
-        finally:
-            slot.counters[INFLIGHT] -= 1
-        return self._counted(reply, started, slot)
+        reply = self._answer_now(body, json_bytes, slot)
+        slot.counters[INFLIGHT] -= 1
+        return None if isinstance(reply, InferenceRequest) else self._counted(reply, started, slot)
 
     async def answer_forwarded(self, body: Body, json_bytes: int | None) -> Reply:
         """The answer to an infer request that another worker read."""
         slot = self._door.slot
         slot.counters[INFLIGHT] += 1
         try:
-            return await self._answer(body, json_bytes, time.perf_counter_ns(), slot)
+            started = time.perf_counter_ns()
+            reply = self._answer_now(body, json_bytes, slot)
+            if isinstance(reply, InferenceRequest):
+                reply = await self._answer_later(reply, body, json_bytes, slot)
+            return self._counted(reply, started, slot)
         finally:
             slot.counters[INFLIGHT] -= 1
 
-    async def _infer(self, scope: Scope, send: Send) -> None:
-        started, slot = scope["received_ns"], scope["slot"]
-        body: Body = scope["body"]
-        json_bytes = json_length(scope["headers"])
-        if self.router.is_on and scope["path"] == self._shared_path and self.router.chooses(scope["headers"]):
-            slot.counters[INFLIGHT] -= 1  # it is in work elsewhere, and counts there
-            try:
-                forwarded = await self.router.forward(bytes(body), json_bytes, slot)
-            finally:
-                slot.counters[INFLIGHT] += 1
-            if forwarded is not None:
-                found, identity = forwarded
-                await _respond(send, found.status, found.body, found.headers, identity)
-                return
-            started = time.perf_counter_ns()  # the time that the candidate took is not ours
-        status, headers, answer = await self._answer(body, json_bytes, started, slot)
-        await _respond(send, status, answer, headers, self._door.identity)
+    def _infer(self, exchange: Exchange) -> None:
+        json_bytes = json_length(exchange.headers)
+        if self.router.is_on and exchange.path == self._shared_path and self.router.chooses(exchange.headers):
+            exchange.end()  # it is in work elsewhere, and counts there
+            tell = partial(self._deliver_forwarded, exchange, json_bytes)
+            self.router.forward(bytes(exchange.body), json_bytes, exchange.slot, tell)
+        else:
+            self._infer_here(exchange, json_bytes, exchange.received_ns)
 
-    async def _answer(self, body: Body, json_bytes: int | None, started: int, slot: Slot) -> Reply:
+    def _deliver_forwarded(
+        self, exchange: Exchange, json_bytes: int | None, found: tuple[frames.Answer, bytes] | None
+    ) -> None:
+        """Give what the candidate answered; where it did not, answer here."""
+        exchange.begin(exchange.slot)
+        if found is None:
+            self._infer_here(exchange, json_bytes, time.perf_counter_ns())  # the time that it took is not ours
+        else:
+            answer, identity_lines = found
+            exchange.deliver((answer.status, answer.headers, answer.body), identity_lines)
+
+    def _infer_here(self, exchange: Exchange, json_bytes: int | None, started: int) -> None:
+        reply = self._answer_now(exchange.body, json_bytes, exchange.slot)
+        if isinstance(reply, InferenceRequest):
+            self._start(self._infer_later(reply, exchange, json_bytes, started))
+        else:
+            exchange.deliver(self._counted(reply, started, exchange.slot), self._door.identity_lines)
+
+    async def _infer_later(
+        self, request: InferenceRequest, exchange: Exchange, json_bytes: int | None, started: int
+    ) -> None:
+        reply = await self._answer_later(request, exchange.body, json_bytes, exchange.slot)
+        exchange.deliver(self._counted(reply, started, exchange.slot), self._door.identity_lines)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _answer_now(self, body: Body, json_bytes: int | None, slot: Slot) -> Reply | InferenceRequest:
+        """The answer where it is quickly had, also where it is no; else what is to be run."""
         try:
-            reply: Reply = (200, *await self._run(self._admit(body, json_bytes, slot), body))
+            request = self._admit(body, json_bytes, slot)
+            if self._batcher is not None or not self._quick.takes(request, len(body)):
+                return request
+            return (200, *render_infer(self._model, request, self._run_request(request)))
         except Exception as error:  # noqa: BLE001  (the process edge of a request)
-            reply = self._failure(error, body[:json_bytes], slot)
-        return self._counted(reply, started, slot)
+            return self._failure(error, body[:json_bytes], slot)
+
+    async def _answer_later(self, request: InferenceRequest, body: Body, json_bytes: int | None, slot: Slot) -> Reply:
+        try:
+            return (200, *render_infer(self._model, request, await self._run(request)))
+        except Exception as error:  # noqa: BLE001  (the process edge of a request)
+            return self._failure(error, body[:json_bytes], slot)
 
     def _failure(self, error: Exception, body: Body, slot: Slot) -> Reply:
         """What a client gets whose request failed, counted by its cause and logged."""
@@ -202,15 +223,11 @@ class Application:
             raise RequestRefused("overloaded", f"{limit} requests are in work, the most that are accepted; retry later")
         return parse_infer(self._model, body, json_bytes)
 
-    async def _run(self, request: InferenceRequest, body: Body) -> tuple[Headers, bytes]:
+    async def _run(self, request: InferenceRequest) -> Tensors:
         if self._batcher is not None:
-            outputs = await self._in_time(self._run_batched(request, self._batcher))
-        elif len(body) < (self._inline_bytes if request.raw is None else self._inline_raw_bytes):
-            outputs = self._run_request(request)
-        else:
-            work = asyncio.get_running_loop().run_in_executor(self._thread, self._run_request, request)
-            outputs = await self._in_time(work)
-        return render_infer(self._model, request, outputs)
+            return await self._in_time(self._run_batched(request, self._batcher))
+        work = asyncio.get_running_loop().run_in_executor(self._thread, self._run_request, request)
+        return await self._in_time(work)
 
     async def _in_time(self, work: Awaitable[Tensors]) -> Tensors:
         try:
@@ -244,11 +261,3 @@ class Application:
             raise RequestRefused("engine", f"the inference engine refused the request: {error.message}") from error
         self._door.slot.ran(time.perf_counter_ns() - began)
         return outputs
-
-
-async def _respond(send: Send, status: int, body: bytes, headers: Headers, identity: Headers) -> None:
-    length = (b"content-length", b"%d" % len(body))
-    if not any(name == b"content-type" for name, _ in headers):
-        headers = [(b"content-type", JSON_TYPE), *headers]
-    await send({"type": "http.response.start", "status": status, "headers": [*identity, *headers, length]})
-    await send({"type": "http.response.body", "body": body})

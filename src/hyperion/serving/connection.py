@@ -1,9 +1,9 @@
-"""HTTP connections of a worker: uvicorn's httptools protocol with limits, and with a way to leave without loss.
+"""HTTP/1 connections of a worker: limits, and a way to leave without loss.
 
-What differs from stock uvicorn, and why:
-
-- The application starts when the request is complete, so limits on header, body and time stand in one place.
-- Refusals (400, 408, 413, 431) half-close and then read on for a moment: closing with unread data would reset the
+- A request reaches the application when it is complete, so limits on header, body and time stand in one place. What
+  the application can say at once is written before the loop turns again: no task, no queue (ADR 28).
+- One request of a connection is in work at a time; those that were pipelined behind it wait, and reading stops.
+- Refusals (400, 408, 413, 415, 431) half-close and then read on for a moment: closing with unread data would reset the
   connection and take the answer with it.
 - A lame duck closes no connection that may carry a request: it gives each away, once nothing of a request or an
   answer is here (handover), or its next answer says ``Connection: close``. A connection that was accepted and not yet
@@ -14,19 +14,17 @@ What differs from stock uvicorn, and why:
 from __future__ import annotations
 
 import asyncio
-import time
-from typing import Any
+from collections import deque
+from typing import Protocol, cast
 
-import httptools
-import orjson
-from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
-
+from hyperion.serving.direct_reading import DirectReading
 from hyperion.serving.door import Door
+from hyperion.serving.exchange import Exchange, Reply, render_head
 from hyperion.serving.handover import Heirs, Outcome
-from hyperion.serving.received_body import ReceivedBody
+from hyperion.serving.protocol import Body, Headers, render_error
+from hyperion.serving.request_reader import RequestReader
 from hyperion.serving.slow_reader import ReadingTime
-from hyperion.serving.telemetry import INFLIGHT, RECEIVED_BYTES
+from hyperion.serving.telemetry import RECEIVED_BYTES
 
 KEEP_ALIVE_S = 75
 LINGER_S = 2.0
@@ -35,62 +33,60 @@ RETRY_S = 0.005
 """When a connection that could not yet be given away is offered again."""
 RETRY_AFTER_S = 1
 """When a client may come again whose request the worker had to drop."""
-
-UPGRADE_HEADERS = (b"upgrade", b"connection", b"http2-settings")
-
-
-def connection_config(app: Any) -> Config:
-    """Uvicorn's settings for Connection; its server, logging and lifespan are not used."""
-    config = Config(
-        app,
-        interface="asgi3",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
-    )
-    config.load()
-    return config
+JOINED_BYTES = 64 * 1024
+"""A body up to this size is written together with its head; a copy of a larger one would cost more than it saves."""
 
 
-class Connection(HttpToolsProtocol):
+class Answering(Protocol):
+    """What answers requests."""
+
+    def answer(self, exchange: Exchange) -> None:
+        """Have the exchange deliver its answer, now or later."""
+
+
+class Connection(asyncio.Protocol):
     """One client connection.
 
     Args:
-        config: See connection_config.
+        application: Answers.
         door: Of the worker.
         loop: The running event loop.
         inherited: Whether another worker served it before.
     """
 
-    server_state: Door
+    transport: asyncio.Transport
 
-    def __init__(self, config: Config, door: Door, loop: asyncio.AbstractEventLoop, *, inherited: bool = False) -> None:
-        super().__init__(config, door, {}, loop)
+    def __init__(
+        self, application: Answering, door: Door, loop: asyncio.AbstractEventLoop, *, inherited: bool = False
+    ) -> None:
+        self.application = application
         self.door = door
+        self.loop = loop
         self.inherited = inherited
         self.limits = door.limits
-        self.head_bytes = 0
-        self.body = ReceivedBody()
-        self.in_header = False
-        self.receiving = False
+        self.reader = RequestReader(door, self)
         self.refused = False
-        self.waiting: tuple[RequestResponseCycle, Any] | None = None
+        self.direct: DirectReading | None = None
+        self.current: Exchange | None = None
+        self.queue: deque[Exchange] = deque()
+        self.unsent: tuple[Reply, bytes] | None = None
+        self.read_paused = False
+        self.write_paused = False
         self.deadline: asyncio.TimerHandle | None = None
         self.linger: asyncio.TimerHandle | None = None
+        self.idle_since = 0.0
+        self.idle_end: asyncio.TimerHandle | None = None
         self.reading_time = ReadingTime(loop, door.limits.write_timeout_s, door.on_unread)
 
     # --- the transport's events ---
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        if self.inherited:  # it may stay as silent as it was
-            self.timeout_keep_alive_task = self.loop.call_later(KEEP_ALIVE_S, self.timeout_keep_alive_handler)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.door.connections.add(self)
+        if self.inherited:
+            self._begin_idling()  # it may stay as silent as it was
         elif self.door.overrun:
-            transport.abort()
+            self.transport.abort()
             return
         elif (crowd := self.door.crowd_refusal()) is not None:
             self.refuse(*crowd)
@@ -100,214 +96,191 @@ class Connection(HttpToolsProtocol):
         if self.door.heirs is not None:
             self.loop.call_soon(self.move_on)  # not now: the transport begins to read when this returns
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._disarm()
-        self._unset_keepalive_if_required()
-        if self.linger is not None:
-            self.linger.cancel()
+    def connection_lost(self, _error: Exception | None) -> None:
+        for timer in (self.deadline, self.idle_end, self.linger):
+            if timer is not None:
+                timer.cancel()
         self.reading_time.stop()
-        super().connection_lost(exc)
+        self.reader.release()
+        self._drop()
+        self.queue.clear()
+        self.door.connections.discard(self)
         self.door.departed()
 
     def data_received(self, data: bytes) -> None:
         self.door.slot.counters[RECEIVED_BYTES] += len(data)
         if self.refused:
             return  # lingering: what still comes is thrown away
-        self.head_bytes += len(data)
-        self._unset_keepalive_if_required()
         self.reading_time.look(self.transport)
-        self._feed(data)
-        if not self.receiving:
+        self.reader.feed(data)
+        if not self.reader.receiving:
             self._disarm()
-        elif self.deadline is None:
-            self.deadline = self.loop.call_later(self.limits.header_timeout_s, self._too_slow)
-        if self.in_header and self.head_bytes > self.limits.max_header_bytes:
-            self._refuse_header()
-
-    def _feed(self, data: bytes) -> None:
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._ignore_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError:
-            if not self.refused:
-                self.refuse(400, "bad_request", "the bytes are no HTTP request")
-
-    def _ignore_upgrade(self, rest: bytes) -> None:
-        """Read a request anew without its offer to upgrade (some clients offer HTTP/2 with every request).
-
-        The parser takes an upgrade for granted and would give the body to the next protocol.
-        """
-        if self.refused:
-            return
-        method = self.parser.get_method()
-        if method == b"CONNECT":
-            self.refuse(400, "bad_request", "CONNECT is not served")
-            return
-        kept = [(name, value) for name, value in self.headers if name not in UPGRADE_HEADERS]
-        head = b"".join((method, b" ", self.url, b" HTTP/1.1\r\n", *(b"%s: %s\r\n" % item for item in kept), b"\r\n"))
-        self.parser = httptools.HttpRequestParser(self)
-        self._feed(head)
-        self._feed(rest)
-
-    # --- the parser's events ---
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self.body = ReceivedBody()
-        self.receiving = self.in_header = not self.refused
-
-    def on_headers_complete(self) -> None:
-        self.in_header = False
-        if self.refused or self.parser.should_upgrade():
-            return
-        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if size > self.limits.max_header_bytes:
-            self._refuse_header()
-            return
-        limit = self.limits.max_body_bytes
-        for name, value in self.headers:
-            if name == b"content-length" and int(value) > limit:
-                self.refuse(413, "too_large", f"the body has {int(value)} bytes; at most {limit} are accepted")
-                return
-        earlier = self._latest
-        super().on_headers_complete()
-        if (no := self.door.keys.refusal(self.scope["path"], self.headers)) is not None:
-            self.refuse(*no)
-            return
-        if self.expect_100_continue:
-            self.cycle.waiting_for_100_continue = False
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if self.door.leaving:
-            self._make_last(self.cycle, earlier)
-
-    def on_body(self, body: bytes) -> None:
-        if self.refused:
-            return
-        self.body.add(body)
-        if self.body.size > self.limits.max_body_bytes:
-            limit = self.limits.max_body_bytes
-            self.refuse(413, "too_large", f"the body has more than {limit} bytes, the most that is accepted")
-
-    def on_message_complete(self) -> None:
-        if self.refused or self.parser.should_upgrade():
-            return
-        self.receiving = False
-        self.head_bytes = 0
-        self.cycle.scope["received_ns"] = time.perf_counter_ns()  # type: ignore[typeddict-unknown-key]
-        self.cycle.scope["body"] = self.body.whole(self.headers)  # type: ignore[typeddict-unknown-key]
-        self.body = ReceivedBody()
-        self.cycle.more_body = False
-        self.cycle.message_event.set()
-        if self.waiting is not None:
-            cycle, app = self.waiting
-            self.waiting = None
-            self._run(cycle, app)
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        if cycle.more_body:
-            self.waiting = (cycle, app)
         else:
-            self._run(cycle, app)
+            if self.deadline is None:
+                self.deadline = self.loop.call_later(self.limits.header_timeout_s, self._too_slow)
+            self._read_directly()
+        if self.queue:
+            self._go_on()
 
-    def _run(self, cycle: RequestResponseCycle, app: Any) -> None:
-        slot = self.door.slot
-        slot.counters[INFLIGHT] += 1
-        cycle.scope["slot"] = slot  # type: ignore[typeddict-unknown-key]
-        super()._start_asgi_task(cycle, app)
+    def _read_directly(self) -> None:
+        """Let the rest of a large body come past the parser; not with TLS, which decrypts into buffers of its own."""
+        if self.transport.get_extra_info("sslcontext") is None and (body := self.reader.placed_body()) is not None:
+            if self.direct is None:
+                self.direct = DirectReading(self, self.transport)
+            self.direct.body = body
 
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
+    def body_received(self, size: int, *, complete: bool) -> None:
+        self.door.slot.counters[RECEIVED_BYTES] += size
+        if complete:
+            self.reader.body_complete()
+            self._disarm()
+            self._go_on()
+
+    def eof_received(self) -> None:
+        """The client sends no more: the transport closes once all is written, which is its default."""
+
+    # --- requests and answers ---
+
+    def requested(self, method: bytes, path: str, headers: Headers, body: Body, *, keeps: bool) -> None:
+        self.queue.append(Exchange(method, path, headers, body, self._deliver, keeps=keeps))
+
+    def invite(self) -> None:
+        self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _go_on(self) -> None:
+        """Have the next request answered, where none is in work; read no more while others wait behind it."""
+        if self.queue and self.current is None and not (self.refused or self.transport.is_closing()):
+            self.current = self.queue.popleft()
+            self.current.begin(self.door.slot)
+            self.application.answer(self.current)
+        waits = bool(self.queue)
+        if waits != self.read_paused and not self.transport.is_closing():
+            self.read_paused = waits
+            (self.transport.pause_reading if waits else self.transport.resume_reading)()
+
+    def _deliver(self, exchange: Exchange, reply: Reply, identity_lines: bytes) -> None:
+        if exchange is not self.current or self.transport.is_closing():
+            exchange.end()  # nobody waits for it any more
+        elif self.write_paused:
+            self.unsent = reply, identity_lines
+        else:
+            self._write(exchange, reply, identity_lines)
+
+    def _write(self, exchange: Exchange, reply: Reply, identity_lines: bytes) -> None:
+        last = not exchange.keeps or (self.door.leaving and not self.queue and not self.reader.receiving)
+        head, body = render_head(reply, self.door.date_line, identity_lines, last=last), reply[2]
+        exchange.end()
+        self.current = None
+        self.reading_time.look(self.transport)
+        if exchange.method == b"HEAD":
+            self.transport.write(head)
+        elif len(body) <= JOINED_BYTES:
+            self.transport.write(head + body)
+        else:
+            self.transport.write(head)
+            self.transport.write(body)
         self.reading_time.begin(self.transport)
-        if self.receiving:
-            self._unset_keepalive_if_required()  # a request is half here: its own deadline runs
+        if last:
+            self.queue.clear()
+            self.transport.close()
+        elif self.queue:
+            self.loop.call_soon(self._go_on)  # not now: other connections have their turn
+        else:
+            self._rest()
+
+    def _rest(self) -> None:
+        """All is answered that was read."""
+        if self.read_paused:
+            self._go_on()
+        self._begin_idling()
         self._move_soon()
+
+    def _drop(self) -> None:
+        """Let nothing come of the request in work."""
+        if self.unsent is not None and self.current is not None:
+            self.current.end()
+        self.current = self.unsent = None
 
     # --- refusals ---
 
     def refuse(self, status: int, cause: str, message: str, *, instead: bool = False) -> None:
         """Answer without the application, then let the client read that before the connection goes.
 
-        With ``instead`` this answer also takes the place of one that is in work and not begun.
+        With ``instead`` this answer also takes the place of one that is in work.
         """
-        latest = self._latest
-        in_work = latest is not None and not latest.response_complete and self.waiting is None
         self.refused = True
-        self.receiving = self.in_header = False
-        self.waiting = None
+        self.reader.end()
+        if self.direct is not None:
+            self.direct.body = None
         self._disarm()
-        self._unset_keepalive_if_required()
         self.door.on_refused(status, cause, message)
-        if in_work and instead and not self.pipeline and latest is not None and not latest.response_started:
-            latest.disconnected = True  # what comes of it is dropped
-        elif in_work:
+        if self.queue or (self.current is not None and not instead):
             self.transport.abort()  # an earlier pipelined request is in work: order cannot be kept
             return
-        body = orjson.dumps({"error": message})
-        head = [STATUS_LINE[status]]
-        for name, value in (*self.door.default_headers, *self.door.identity):
-            head += (name, b": ", value, b"\r\n")
+        self._drop()
+        headers: Headers = []
         if status in (429, 503):
-            head.append(b"retry-after: %d\r\n" % RETRY_AFTER_S)
+            headers = [(b"retry-after", b"%d" % RETRY_AFTER_S)]
         elif status == 401:
-            head.append(b"www-authenticate: Bearer\r\n")
-        head.append(b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body))
-        self.transport.write(b"".join((*head, body)))
+            headers = [(b"www-authenticate", b"Bearer")]
+        elif status == 415:
+            headers = [(b"accept-encoding", b"identity")]
+        reply = status, headers, render_error(message)
+        head = render_head(reply, self.door.date_line, self.door.identity_lines, last=True)
+        self.transport.write(head + reply[2])
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.linger = self.loop.call_later(LINGER_S, self._stop_lingering)
-
-    def eof_received(self) -> None:
-        """The client sends no more; uvicorn's answer, closing once all is written, is the transport's default."""
 
     def _stop_lingering(self) -> None:
         self.reading_time.begin(self.transport)  # which closes once all is written
         self.transport.close()
 
-    def _refuse_header(self) -> None:
-        limit = self.limits.max_header_bytes
-        self.refuse(431, "too_large", f"the header has more than {limit} bytes, the most that is accepted")
-
     def _too_slow(self) -> None:
         self.deadline = None
         if self.transport.is_closing():
             return
-        if self.flow.read_paused:  # it is we who do not read, since an earlier request is in work
+        if self.read_paused:  # it is we who do not read, since an earlier request is in work
             self.deadline = self.loop.call_later(self.limits.header_timeout_s, self._too_slow)
             return
-        if not self.head_bytes:
+        if not self.reader.size:
             self.transport.close()  # opened and silent
             return
         seconds = self.limits.header_timeout_s
         self.refuse(408, "timeout", f"the request was not complete after {seconds:g} s")
-
-    @property
-    def _latest(self) -> RequestResponseCycle | None:
-        """The newest request of this connection; None before the first."""
-        return self.cycle
 
     def _disarm(self) -> None:
         if self.deadline is not None:
             self.deadline.cancel()
             self.deadline = None
 
-    # --- clients that do not read ---
+    # --- clients that neither read nor ask ---
 
     def pause_writing(self) -> None:
-        super().pause_writing()
+        self.write_paused = True
         self.reading_time.begin(self.transport)
 
     def resume_writing(self) -> None:
-        super().resume_writing()
+        self.write_paused = False
         self.reading_time.stop()
+        if self.unsent is not None and self.current is not None:
+            (reply, identity_lines), self.unsent = self.unsent, None
+            self._write(self.current, reply, identity_lines)
+
+    def _begin_idling(self) -> None:
+        """From here on the client may be silent; the timer runs on from request to request, which is cheaper."""
+        self.idle_since = self.loop.time()
+        if self.idle_end is None:
+            self.idle_end = self.loop.call_later(KEEP_ALIVE_S, self._end_if_idle)
+
+    def _end_if_idle(self) -> None:
+        left_s = self.idle_since + KEEP_ALIVE_S - self.loop.time()
+        if left_s <= 0 and self._is_at_rest:
+            self.transport.close()
+        else:
+            self.idle_end = self.loop.call_later(left_s if left_s > 0 else KEEP_ALIVE_S, self._end_if_idle)
 
     # --- leaving ---
-
-    def say_goodbye(self) -> None:
-        """Make the newest answer the last, if it is still to come; else the next one will be."""
-        latest = self._latest
-        if latest is not None and not latest.response_started:
-            latest.keep_alive = False
 
     def move_on(self) -> None:
         """Go to an heir, if nothing of a request or an answer is here; else with the end of the answer."""
@@ -332,13 +305,18 @@ class Connection(HttpToolsProtocol):
     def _offer(self, heirs: Heirs) -> None:
         match heirs.give(self.transport.get_extra_info("socket").fileno()):
             case Outcome.GIVEN:
-                self.connections.discard(self)
+                self.door.connections.discard(self)
                 self.transport.abort()  # closes our copy, which ends nothing
             case Outcome.LATER:
                 self.loop.call_later(RETRY_S, self._give_away)
             case Outcome.NO_HEIR:
                 self.transport.resume_reading()
                 self.door.dismiss()
+
+    def end_if_at_rest(self) -> None:
+        """End now, if nothing of a request or an answer is here."""
+        if self._is_at_rest:
+            self.transport.close()
 
     def give_up(self) -> None:
         """End now: a request that is here gets 503, and its client may come again."""
@@ -353,11 +331,9 @@ class Connection(HttpToolsProtocol):
     @property
     def _is_at_rest(self) -> bool:
         """Whether nothing of a request was read that is not answered."""
-        latest = self._latest
         return (
-            not (self.receiving or self.refused or self.pipeline)
-            and self.waiting is None
-            and (latest is None or latest.response_complete)
+            not (self.reader.receiving or self.refused or self.queue)
+            and self.current is None
             and not self.transport.is_closing()
         )
 
@@ -369,10 +345,3 @@ class Connection(HttpToolsProtocol):
         if self.door.heirs is not None and not self.door.leaving and self._is_at_rest:
             self.transport.pause_reading()
             self.loop.call_soon(self._give_away)
-
-    @staticmethod
-    def _make_last(cycle: RequestResponseCycle, earlier: RequestResponseCycle | None) -> None:
-        """End after this answer, and not after the one before it that is still to come."""
-        if earlier is not None and not earlier.response_started:
-            earlier.keep_alive = True
-        cycle.keep_alive = False

@@ -6,11 +6,10 @@ import asyncio
 import time
 from collections.abc import Callable
 from email.utils import formatdate
-from typing import Protocol, cast
-
-from uvicorn.server import ServerState
+from typing import Protocol
 
 from hyperion.serving.channel import WorkerLimits
+from hyperion.serving.exchange import header_lines
 from hyperion.serving.handover import Heirs
 from hyperion.serving.keys import KeyCheck, Refusal
 from hyperion.serving.telemetry import Slot
@@ -46,24 +45,26 @@ class Arrivals:
 class Guest(Protocol):
     """A client's connection, as the door sees it."""
 
-    def say_goodbye(self) -> None:
-        """Make the newest answer the last, or the next one where none is to come."""
-
     def move_on(self) -> None:
         """Go to an heir as soon as nothing of a request or an answer is here."""
+
+    def end_if_at_rest(self) -> None:
+        """End now, if nothing of a request or an answer is here."""
 
     def give_up(self) -> None:
         """End now: what is still to be answered gets 503."""
 
 
-class Door(ServerState):
+class Door:
     """What all connections of a worker share.
 
     Attributes:
+        connections: Those that are open.
         limits: What a request may take.
         slot: Counters.
-        identity: The headers of every answer that say who gave it.
-        leaving: Whether every answer is the last of its connection.
+        identity_lines: The headers of every answer that say who gave it, as they go over the wire.
+        date_line: The same of the time.
+        leaving: Whether every connection ends with its newest answer, or the next one where none is to come.
         heirs: Who takes over connections; None while they stay here.
         keys: Which requests show a key that opens what they ask for.
         on_refused: Told status, cause and message of each request that never reached the application.
@@ -79,7 +80,7 @@ class Door(ServerState):
         on_refused: Callable[[int, str, str], None],
         on_unread: Callable[[str], None],
     ) -> None:
-        super().__init__()
+        self.connections: set[Guest] = set()
         self.limits = limits
         self.slot = slot
         self.identity = identity
@@ -93,8 +94,13 @@ class Door(ServerState):
         self.refresh_date()
 
     @property
-    def guests(self) -> list[Guest]:
-        return cast("list[Guest]", list(self.connections))
+    def identity(self) -> Headers:
+        """The headers of every answer that say who gave it."""
+        return self._identity
+
+    @identity.setter
+    def identity(self, headers: Headers) -> None:
+        self._identity, self.identity_lines = headers, header_lines(headers)
 
     def crowd_refusal(self) -> Refusal | None:
         """Why the connection that was just made cannot stay; None where it can."""
@@ -114,7 +120,7 @@ class Door(ServerState):
 
     def refresh_date(self) -> None:
         """Renew the header that every answer carries; call once a second."""
-        self.default_headers = [(b"date", formatdate(time.time(), usegmt=True).encode())]
+        self.date_line = header_lines([(b"date", formatdate(time.time(), usegmt=True).encode())])
 
     def turn_away(self, heirs: Heirs | None) -> int:
         """Give every connection to ``heirs``, or end it with its next answer; returns how many are still here."""
@@ -124,7 +130,7 @@ class Door(ServerState):
         if heirs is None:
             self.dismiss()
         else:
-            for guest in self.guests:
+            for guest in list(self.connections):
                 guest.move_on()
         if not self.connections:
             self.emptied.set()
@@ -133,8 +139,6 @@ class Door(ServerState):
     def dismiss(self) -> None:
         """Let every connection end with its next answer, also where heirs could take it later."""
         self.leaving = True
-        for guest in self.guests:
-            guest.say_goodbye()
 
     def welcome(self) -> None:
         """Keep connections again."""
@@ -148,9 +152,14 @@ class Door(ServerState):
             self.heirs.close()
             self.heirs = None
 
+    def end_idle(self) -> None:
+        """Nobody serves these clients any more: end every connection at rest."""
+        for guest in list(self.connections):
+            guest.end_if_at_rest()
+
     def cut(self) -> int:
         """Past the deadline: end every connection; returns how many that were."""
-        left = self.guests
+        left = list(self.connections)
         for guest in left:
             guest.give_up()
         return len(left)

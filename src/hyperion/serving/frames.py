@@ -14,8 +14,11 @@ from typing import cast
 
 import msgspec
 
+from hyperion.serving.exchange import header_lines
+
 Headers = list[tuple[bytes, bytes]]
 LENGTH_BYTES = 4
+STATUSES = range(200, 600)
 FRAME_OVERHEAD_BYTES = 64 * 1024
 """What a frame may have beyond the largest body: its headers."""
 
@@ -52,8 +55,8 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 
 
-class LinkLostError(Exception):
-    """The worker that was asked is gone, or does not answer."""
+Tell = Callable[[Answer | None], None]
+"""Told what was answered; None where the worker that was asked is gone, or does not answer."""
 
 
 class FrameStream(asyncio.Protocol, ABC):
@@ -114,12 +117,16 @@ class FrameStream(asyncio.Protocol, ABC):
 
 
 class FrameLink(FrameStream):
-    """The asking end: to one worker of the candidate."""
+    """The asking end: to one worker of the candidate.
+
+    Attributes:
+        identity_lines: Who answers, as it goes over the wire.
+    """
 
     def __init__(self, most_bytes: int) -> None:
         super().__init__(most_bytes)
-        self.identity: Headers = []
-        self._asked: dict[int, tuple[asyncio.Future[Answer], float]] = {}
+        self.identity_lines = b""
+        self._asked: dict[int, tuple[Tell, float]] = {}
         self._next = 0
         self._retired = False
 
@@ -131,21 +138,19 @@ class FrameLink(FrameStream):
     def unanswered(self) -> int:
         return len(self._asked)
 
-    def ask(self, body: bytes, json_bytes: int | None = None) -> asyncio.Future[Answer]:
-        """The answer to come; LinkLostError where it does not."""
+    def ask(self, body: bytes, json_bytes: int | None, tell: Tell) -> None:
+        """Have ``tell`` told of the answer; never before this returns."""
         self._next += 1
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._asked[self._next] = (answer, time.monotonic())
+        self._asked[self._next] = (tell, time.monotonic())
         self.send(Question(self._next, body, json_bytes))
-        return answer
 
     def expire(self, older_than_s: float) -> None:
         """Give up on what was asked so long ago; a late answer is dropped."""
         before = time.monotonic() - older_than_s
-        for number, (answer, asked_at) in list(self._asked.items()):
+        for number, (tell, asked_at) in list(self._asked.items()):
             if asked_at < before:
                 del self._asked[number]
-                _fail(answer)
+                _fail(tell)
         self._close_if_done()
 
     def retire(self) -> None:
@@ -155,13 +160,13 @@ class FrameLink(FrameStream):
 
     def heard(self, frame: Frame) -> None:
         match frame:
-            case Answer(number):
-                answer, _ = self._asked.pop(number, (None, 0.0))
-                if answer is not None and not answer.done():
-                    answer.set_result(frame)
+            case Answer(number, status, headers) if status in STATUSES and _are_lines(headers):
+                tell, _ = self._asked.pop(number, (None, 0.0))
+                if tell is not None:
+                    tell(frame)
                 self._close_if_done()
-            case Hello(identity):
-                self.identity = identity
+            case Hello(identity) if _are_lines(identity):
+                self.identity_lines = header_lines(identity)
             case Goodbye():
                 self.retire()
             case _:
@@ -169,8 +174,8 @@ class FrameLink(FrameStream):
 
     def connection_lost(self, _error: Exception | None) -> None:
         asked, self._asked = self._asked, {}
-        for answer, _ in asked.values():
-            _fail(answer)
+        for tell, _ in asked.values():
+            _fail(tell)
 
     def _close_if_done(self) -> None:
         if self._retired and not self._asked:
@@ -232,7 +237,11 @@ class FrameDoor(FrameStream):
         self.send(Answer(question.number, status, headers, body))
 
 
-def _fail(answer: asyncio.Future[Answer]) -> None:
-    if not answer.done():
-        answer.set_exception(LinkLostError())
-        answer.exception()  # whoever asked may be gone too: nobody has to retrieve it
+def _are_lines(headers: Headers) -> bool:
+    """Whether each of them is one line: a candidate cannot put answers into ours."""
+    return not any(b"\n" in part or b"\r" in part for header in headers for part in header)
+
+
+def _fail(tell: Tell) -> None:
+    """Each by itself: what one of them does must not keep the others waiting."""
+    asyncio.get_running_loop().call_soon(tell, None)

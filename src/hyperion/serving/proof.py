@@ -34,11 +34,13 @@ class Proof:
         findings: On its answers, and its p99 where that is limited.
         run_ms: Shortest time of a warm run, since a busy host makes them longer: of one row where rows can be told
             apart, else of a golden request, the median of all; 0 where the model ran on no input.
+        run_elements: Elements of the inputs of such a run, the fewest of all; 0 where there was none.
         goldens: The golden requests that it was asked.
     """
 
     findings: tuple[Finding, ...]
     run_ms: float
+    run_elements: int = 0
     goldens: tuple[Golden, ...] = ()
 
     @property
@@ -104,6 +106,8 @@ def _prove_goldens(goldens: tuple[Golden, ...], session: Session, signature: Sig
     findings: list[Finding] = []
     taken: list[Tensors] = []
     times_ms: list[float] = []
+    elements: list[int] = []
+    has_rows = batch_fault(signature) is None
     for golden in goldens:
         check, title = "model.golden", f"golden request {golden.name!r}"
         try:
@@ -113,10 +117,12 @@ def _prove_goldens(goldens: tuple[Golden, ...], session: Session, signature: Sig
                 Finding(check=check, outcome=Outcome.FAILED, summary=f"{title} was refused", reason=error.message)
             )
             continue
-        times_ms.append(min(run_ms, _row_ms(session, golden.inputs, signature)))
+        times_ms.append(min(run_ms, _row_ms(session, golden.inputs) if has_rows else math.inf))
+        elements.append(_elements(golden.inputs, 1 if has_rows else None))
         taken.append(golden.inputs)
         findings.append(check_golden(golden, outputs))
-    return Proof(tuple(findings), median(times_ms) if times_ms else 0.0, goldens), taken
+    run_ms = median(times_ms) if times_ms else 0.0
+    return Proof(tuple(findings), run_ms, min(elements, default=0), goldens), taken
 
 
 def check_golden(golden: Golden, outputs: Tensors) -> Finding:
@@ -146,7 +152,7 @@ def _prove_generated(signature: Signature, session: Session) -> tuple[Proof, lis
         hint = "record one under golden/ of the model directory, so that a candidate can be proven"
         skipped = Finding(check=check, outcome=Outcome.SKIPPED, summary="not proven", reason=reason[:1000], hint=hint)
         return Proof((skipped,), 0.0), []
-    return Proof((_finite(outputs, "a generated input"),), run_ms), [feeds]
+    return Proof((_finite(outputs, "a generated input"),), run_ms, _elements(feeds)), [feeds]
 
 
 def _finite(outputs: Tensors, title: str) -> Finding:
@@ -174,14 +180,17 @@ def _warm(session: Session, feeds: Tensors) -> tuple[dict[str, Array], float]:
     return outputs, 1000 * min(times[1:] or times)
 
 
-def _row_ms(session: Session, feeds: Tensors, signature: Signature) -> float:
-    """Shortest time of a warm run on the first row alone; infinite where the model takes no rows."""
-    if batch_fault(signature) is not None:
-        return math.inf
+def _row_ms(session: Session, feeds: Tensors) -> float:
+    """Shortest time of a warm run on the first row alone; infinite where the model refuses it."""
     try:
         return _warm(session, {name: value[:1] for name, value in feeds.items()})[1]
     except EngineError:
         return math.inf
+
+
+def _elements(feeds: Tensors, rows: int | None = None) -> int:
+    """How many there are in the first rows of all inputs; None for all rows."""
+    return sum(value[:rows].size if value.ndim else value.size for value in feeds.values())
 
 
 def _generated(spec: TensorSpec, sizes: dict[str, int]) -> Array:

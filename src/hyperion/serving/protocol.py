@@ -20,7 +20,7 @@ from hyperion.domain.raw_input import RawInputs
 from hyperion.domain.tensor import TensorSpec
 from hyperion.format.raw_tensors import are_raw, parse_raw_inputs
 from hyperion.format.tensor_bytes import TensorBytesError, parse_tensor_bytes, tensor_bytes
-from hyperion.format.tensor_json import DATATYPE_OF, TensorJsonError, parse_tensor, tensor_data
+from hyperion.format.tensor_json import DATATYPE_OF, TensorJsonError, all_finite, dtype_name, parse_tensor, tensor_data
 from hyperion.ports import Array, Tensors
 from hyperion.serving.output_shape import Shape, misshapen
 
@@ -38,6 +38,7 @@ STATUS_OF_CAUSE: dict[str, int] = {
     "forbidden": 403,
     "rate_limited": 429,
     "slow_reader": 408,
+    "key_expired": 401,
 }
 """HTTP status by cause (domain.metrics.ERROR_CAUSES)."""
 
@@ -335,11 +336,11 @@ def _rendered(
     model: ServedModel, request: InferenceRequest, name: str, values: Array, tails: list[bytes]
 ) -> dict[str, Any]:
     """An output as the answer's JSON has it; where it goes as bytes, those are added to ``tails``."""
-    if values.dtype.kind in "fc" and not np.isfinite(values).all():
+    if values.dtype.kind in "fc" and not all_finite(values):
         _refuse_non_finite(model, request, name, values)
     if name in model.shapes and (fault := misshapen(model.shapes[name], values.shape, request.feeds)) is not None:
         raise RequestRefused("invalid_output", f"output {name!r}: {fault}")
-    dtype = "string" if values.dtype.kind in "OUS" else values.dtype.name
+    dtype = "string" if values.dtype.kind in "OUS" else dtype_name(values.dtype)
     rendered = {"name": name, "shape": list(values.shape), "datatype": DATATYPE_OF.get(dtype, dtype.upper())}
     if name not in request.binary:
         return {**rendered, "data": tensor_data(values)}
@@ -351,7 +352,7 @@ def _refuse_non_finite(model: ServedModel, request: InferenceRequest, name: str,
     """Refuse an output that is not finite and should be; bytes can carry what JSON cannot."""
     count = int(values.size - np.isfinite(values).sum())
     found = f"output {name!r} holds {count} of {values.size} values that are NaN or infinite"
-    given = all(feed.dtype.kind not in "fc" or np.isfinite(feed).all() for feed in request.feeds.values())
+    given = all(feed.dtype.kind not in "fc" or all_finite(feed) for feed in request.feeds.values())
     if given and name in model.finite_outputs:
         raise RequestRefused("invalid_output", f"{found}, where the golden requests have none")
     if name not in request.binary:

@@ -7,11 +7,13 @@ worker, whatever clients do with their connections. The stable revision answers 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from hyperion.serving.frames import Answer, FrameLink, Headers, LinkLostError
+from hyperion.serving.frames import Answer, FrameLink, Headers
 from hyperion.serving.telemetry import FALLBACKS, FORWARDED, Slot
 
+Tell = Callable[[tuple[Answer, bytes] | None], None]
+"""Told a candidate's answer, and who gives it (exchange.header_lines); None where there is none to be had."""
 WHOLE = 1_000_000
 """Shares are counted in millionths: whole numbers, which do not drift."""
 
@@ -89,17 +91,26 @@ class Router:
                     return is_chosen(value, self.revision, self.share)
         return self._counter.take()
 
-    async def forward(self, body: bytes, json_bytes: int | None, slot: Slot) -> tuple[Answer, Headers] | None:
-        """The candidate's answer and identity; None where there is none to be had, which is counted."""
+    def forward(self, body: bytes, json_bytes: int | None, slot: Slot, tell: Tell) -> None:
+        """Have the candidate answer; where it does not, that is counted and told too, now or later.
+
+        A callback and no coroutine: a task would cost as much as the forwarding itself.
+        """
         slot.counters[FORWARDED] += 1
         link = self._next_link()
-        if link is not None:
-            try:
-                return await link.ask(body, json_bytes), link.identity
-            except LinkLostError:
-                pass
-        slot.counters[FALLBACKS] += 1
-        return None
+        if link is None:
+            slot.counters[FALLBACKS] += 1
+            tell(None)
+            return
+
+        def heard(answer: Answer | None) -> None:
+            if answer is None:
+                slot.counters[FALLBACKS] += 1
+                tell(None)
+            else:
+                tell((answer, link.identity_lines))
+
+        link.ask(body, json_bytes, heard)
 
     def expire(self) -> None:
         """Give up on what the candidate has not answered in time; call once a second."""

@@ -147,9 +147,10 @@ class SlotReading:
     """Of these, what the candidate did not answer, and this worker did."""
 
 
-def read_slots(folder: Path) -> tuple[SlotReading, ...]:
-    """All slots of a deployment, sorted by name; files that are no slots, or just being made, are left out."""
-    readings = (_read_slot(path) for path in sorted(folder.glob(f"*{SUFFIX}*")))
+def read_slots(folder: Path, revision: int | None = None) -> tuple[SlotReading, ...]:
+    """All slots of a deployment, or of a revision, sorted by name; what is no slot, or just being made, is left out."""
+    whose = "*" if revision is None else f"r{revision}-*"
+    readings = (_read_slot(path) for path in sorted(folder.glob(f"{whose}{SUFFIX}*")))
     return tuple(reading for reading in readings if reading is not None)
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from hyperion.serving.application import Application
 from hyperion.serving.channel import Guard, Route
-from hyperion.serving.connection import Connection, connection_config
+from hyperion.serving.connection import Connection
 from hyperion.serving.door import Door
 from hyperion.serving.frames import FRAME_OVERHEAD_BYTES, FrameDoor, FrameLink
 from hyperion.serving.handover import Heirs, Inheritance
@@ -62,7 +62,6 @@ class Traffic:
         self._door = door
         self._application = application
         self._tls = tls
-        self._config = connection_config(application)
         self._loop = asyncio.get_running_loop()
         self._server: asyncio.Server | None = None
         self._asking: set[FrameDoor] = set()
@@ -125,9 +124,15 @@ class Traffic:
             heirs = ()
         return self._door.turn_away(Heirs(heirs) if heirs else None)
 
-    async def drain(self, deadline_s: float) -> int:
-        """Until nobody is here any more; returns how many connections had to be cut at the deadline."""
+    async def drain(self, deadline_s: float, idle_s: float | None = None) -> int:
+        """Until nobody is here any more; returns how many connections had to be cut at the deadline.
+
+        Args:
+            deadline_s: How long requests may take.
+            idle_s: How long connections at rest are waited for; None for as long as that.
+        """
         dismissal = self._loop.call_later(PATIENCE_S, self._door.dismiss)
+        ending = None if idle_s is None else self._loop.call_later(idle_s, self._door.end_idle)
         cut = 0
         try:
             async with asyncio.timeout(deadline_s):
@@ -142,6 +147,8 @@ class Traffic:
                     await self._emptied()
         finally:
             dismissal.cancel()
+            if ending is not None:
+                ending.cancel()
         self._door.shut()
         self._application.router.stop()
         return cut
@@ -171,7 +178,7 @@ class Traffic:
         )  # fmt: skip
 
     def _make_connection(self, *, inherited: bool = False) -> Connection:
-        return Connection(self._config, self._door, self._loop, inherited=inherited)
+        return Connection(self._application, self._door, self._loop, inherited=inherited)
 
     def _make_link(self) -> FrameLink:
         return FrameLink(self._most_bytes)

@@ -106,7 +106,6 @@ async def run_worker(parts: LoadingParts, control: socket.socket, listener: sock
         return await _refuse(channel, reason)
     log = FailureLog(order.deployment, order.revision, order.worker)
     logging.basicConfig(handlers=[LoggingBridge(log)], level=logging.WARNING, force=True)
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     try:
         duty = await Worker(order, log, channel, listener).load(parts)
         await duty.serve()
@@ -238,6 +237,7 @@ class Worker:
             self._log,
             metrics_dir=Path(order.metrics_dir),
             run_ms=proof.run_ms,
+            run_elements=proof.run_elements,
             server_version=order.server_version,
             raw_requests=None if processor is None else RawRequests(processor, proof.finite_outputs),
             max_batch=batching.max_batch,

@@ -18,6 +18,7 @@ from hyperion.domain.manifest import ARCHITECTURE
 from hyperion.domain.tensor import Signature, TensorSpec
 from hyperion.errors import EngineError, MalformedPackageError
 from hyperion.format.package import PackageReader
+from hyperion.format.tensor_json import dtype_name
 from hyperion.ports import Array, Session, SessionOptions, Tensors
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class OnnxRuntimeSession:
             array = feeds[name]
             if not hasattr(array, "dtype"):
                 return f"the input {name!r} is no array: expected numpy.ndarray, found {type(array).__name__}"
-            dtype = "string" if array.dtype.kind in "OU" else array.dtype.name
+            dtype = "string" if array.dtype.kind in "OU" else dtype_name(array.dtype)
             mismatch = spec.mismatch(dtype, array.shape)
             if mismatch is not None:
                 return f"the input {name!r} does not fit: {mismatch}"

@@ -98,12 +98,17 @@ def translated(message: str, code: str, hint: str | None = None) -> Iterator[Non
     """Turn what the engine raises into EngineError."""
     try:
         yield
-    except _engine_exceptions() as error:
-        raise EngineError(f"{message}: {_plain(error)}", code=code, hint=hint) from error
+    except engine_exceptions() as error:
+        raise as_engine_error(error, message, code, hint) from error
+
+
+def as_engine_error(error: BaseException, message: str, code: str, hint: str | None = None) -> EngineError:
+    """What one of ``engine_exceptions`` becomes."""
+    return EngineError(f"{message}: {_plain(error)}", code=code, hint=hint)
 
 
 @cache
-def _engine_exceptions() -> tuple[type[BaseException], ...]:
+def engine_exceptions() -> tuple[type[BaseException], ...]:
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     own: list[Any] = [

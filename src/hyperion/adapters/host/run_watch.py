@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hyperion.adapters.engine.session import translated
+from hyperion.adapters.engine.session import as_engine_error, engine_exceptions
 from hyperion.errors import EngineError
 from hyperion.ports import Array, Tensors
 
@@ -45,6 +45,11 @@ class RunWatch:
     """
 
     def __init__(self, timeout_s: float, grace_s: float = GRACE_S) -> None:
+        import numpy as np
+        import onnxruntime
+
+        self._new_options = onnxruntime.RunOptions
+        self._as_array = np.asarray
         self._timeout_s = timeout_s
         self._grace_s = grace_s
         self._runs: dict[_Run, None] = {}
@@ -57,25 +62,21 @@ class RunWatch:
         Raises:
             EngineError: Code ``engine.timeout`` where it took too long, else ``engine.run_failed``.
         """
-        import numpy as np
-        import onnxruntime
-
-        run = _Run(onnxruntime.RunOptions(), time.monotonic() + self._timeout_s)
+        run = _Run(self._new_options(), time.monotonic() + self._timeout_s)
         self._begin(run)
         try:
-            with translated(f"{source}: the engine refused the request", "engine.run_failed"):
-                values = session.run(names, dict(feeds), run.options)
-        except EngineError as error:
+            values = session.run(names, dict(feeds), run.options)
+        except engine_exceptions() as error:
             if run.told:
                 raise EngineError(
                     f"{source}: the run was ended after {self._timeout_s:g} s",
                     hint="look for a loop in the model, or allow more: request_timeout_s in the deployment's config",
                     code="engine.timeout",
                 ) from error
-            raise
+            raise as_engine_error(error, f"{source}: the engine refused the request", "engine.run_failed") from error
         finally:
             self._runs.pop(run, None)
-        return {name: np.asarray(value) for name, value in zip(names, values, strict=True)}
+        return {name: self._as_array(value) for name, value in zip(names, values, strict=True)}
 
     def _begin(self, run: _Run) -> None:
         with self._lock:

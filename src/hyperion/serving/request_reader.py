@@ -1,0 +1,194 @@
+"""Requests of one connection, out of its bytes: httptools' parser, and what a request may be."""
+
+from __future__ import annotations
+
+import urllib.parse
+from functools import lru_cache
+from typing import Protocol
+
+import httptools
+
+from hyperion.serving.door import Door
+from hyperion.serving.protocol import Body, Headers
+from hyperion.serving.received_body import ReceivedBody
+
+UPGRADE_HEADERS = (b"upgrade", b"connection", b"http2-settings")
+
+
+class Requested(Protocol):
+    """Who is told what was read."""
+
+    def requested(self, method: bytes, path: str, headers: Headers, body: Body, *, keeps: bool) -> None:
+        """A request is complete; ``keeps`` says whether its client keeps the connection after the answer."""
+
+    def refuse(self, status: int, cause: str, message: str) -> None:
+        """What comes is not to be answered otherwise; nothing more is told afterwards."""
+
+    def invite(self) -> None:
+        """A client waits for leave to send the body of its request."""
+
+
+class RequestReader:
+    """Tells of complete requests, so that limits on header and body stand in one place.
+
+    Args:
+        door: Of the worker.
+        told: Whom to tell.
+
+    Attributes:
+        receiving: Whether a request has begun and is not complete.
+        size: Bytes of it that have come; also 0 where nothing has.
+    """
+
+    def __init__(self, door: Door, told: Requested) -> None:
+        self.receiving = False
+        self.size = 0
+        self._door = door
+        self._limits = door.limits
+        self._told = told
+        self._ended = False
+        self._in_header = False
+        self._url = b""
+        self._path = ""
+        self._headers: Headers = []
+        self._body = ReceivedBody()
+        self._parser = _parser(self)
+
+    def feed(self, data: bytes) -> None:
+        """Take in what came."""
+        self.size += len(data)
+        self._parse(data)
+        if self._in_header and self.size > self._limits.max_header_bytes:
+            self._refuse_header()
+
+    def placed_body(self) -> ReceivedBody | None:
+        """The body whose rest is now to be written to its place, past the parser; None where it is to be fed."""
+        if self._in_header or not self.receiving or not self._body.is_largely_missing:
+            return None
+        self._body.take_place(self._headers)
+        return self._body
+
+    def body_complete(self) -> None:
+        """All of the placed body is there; the parser, which would wait for it, is replaced."""
+        self.on_message_complete()
+        self._parser = _parser(self)
+
+    def end(self) -> None:
+        """Tell nothing more: neither of what is half here, nor of what comes."""
+        self._ended = True
+        self.receiving = self._in_header = False
+        self._body = ReceivedBody()
+
+    def release(self) -> None:
+        """Free what refers to each other; the connection is gone."""
+        self.end()
+        del self._parser, self._told
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            if not self._ended:
+                self._refuse(400, "bad_request", "the bytes are no HTTP request")
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Read a request anew without its offer to upgrade (some clients offer HTTP/2 with every request).
+
+        The parser takes an upgrade for granted and would give the body to the next protocol.
+        """
+        if self._ended:
+            return
+        method = self._parser.get_method()
+        if method == b"CONNECT":
+            self._refuse(400, "bad_request", "CONNECT is not served")
+            return
+        kept = [(name, value) for name, value in self._headers if name not in UPGRADE_HEADERS]
+        head = b"".join((method, b" ", self._url, b" HTTP/1.1\r\n", *(b"%s: %s\r\n" % item for item in kept), b"\r\n"))
+        self._parser = _parser(self)
+        self._parse(head)
+        self._parse(rest)
+
+    # --- the parser's events ---
+
+    def on_message_begin(self) -> None:
+        self._url = b""
+        self._headers = []
+        self._body = ReceivedBody()
+        self.receiving = self._in_header = not self._ended
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_header:  # not what follows a body in chunks: nothing there is asked for, and it has no limit
+            self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self._in_header = False
+        if self._ended or self._parser.should_upgrade():
+            return
+        size, announced, waits, coding = len(self._url), 0, False, b"identity"
+        for name, value in self._headers:
+            size += len(name) + len(value) + 4
+            if name == b"content-length":
+                announced = self._body.expected = int(value)
+            elif name == b"expect":
+                waits = waits or value.lower() == b"100-continue"
+            elif name == b"content-encoding":
+                coding = value
+        if size > self._limits.max_header_bytes:
+            self._refuse_header()
+            return
+        if announced > (limit := self._limits.max_body_bytes):
+            self._refuse(413, "too_large", f"the body has {announced} bytes; at most {limit} are accepted")
+            return
+        self._path = _path_of(self._url)
+        if (no := self._door.keys.refusal(self._path, self._headers)) is not None:
+            self._refuse(*no)
+        elif coding.lower() != b"identity":
+            named = coding[:100].decode("latin-1")
+            self._refuse(415, "bad_request", f"the content coding {named!r} is not taken; send the body as it is")
+        elif waits:
+            self._told.invite()
+
+    def on_body(self, body: bytes) -> None:
+        if self._ended:
+            return
+        self._body.add(body)
+        if self._body.size > (limit := self._limits.max_body_bytes):
+            self._refuse(413, "too_large", f"the body has more than {limit} bytes, the most that is accepted")
+
+    def on_message_complete(self) -> None:
+        parser = self._parser
+        if self._ended or parser.should_upgrade():
+            return
+        self.receiving = False
+        self.size = 0
+        body, self._body = self._body.whole(self._headers), ReceivedBody()
+        keeps = parser.should_keep_alive() and parser.get_http_version() != "1.0"
+        self._told.requested(parser.get_method(), self._path, self._headers, body, keeps=keeps)
+
+    # --- refusals ---
+
+    def _refuse(self, status: int, cause: str, message: str) -> None:
+        self.end()
+        self._told.refuse(status, cause, message)
+
+    def _refuse_header(self) -> None:
+        limit = self._limits.max_header_bytes
+        self._refuse(431, "too_large", f"the header has more than {limit} bytes, the most that is accepted")
+
+
+def _parser(reader: RequestReader) -> httptools.HttpRequestParser:
+    parser = httptools.HttpRequestParser(reader)
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)  # what comes behind a last request is passed over
+    return parser
+
+
+@lru_cache(maxsize=64)
+def _path_of(url: bytes) -> str:
+    """The path of a request's target, decoded."""
+    path = httptools.parse_url(url).path.decode("ascii")
+    return urllib.parse.unquote(path) if "%" in path else path
