@@ -11,7 +11,7 @@ from tests.fakes.ledger import InMemoryLedger
 from tests.fakes.values import make_draft, make_revision
 
 from hyperion.adapters.store.ledger import SqliteLedger
-from hyperion.domain.event import GENESIS, START, EventKind
+from hyperion.domain.event import GENESIS, START, EventDraft, EventKind
 from hyperion.errors import ConflictError, NotFoundError
 from hyperion.ports import Ledger
 
@@ -66,6 +66,19 @@ def test_events_are_chosen_by_deployment_kind_and_place(ledger: Ledger) -> None:
     assert ledger.events(since=4) == ()
 
 
+def test_an_event_that_only_a_later_hyperion_knows_is_read_as_it_is_and_the_chain_is_whole(ledger: Ledger) -> None:
+    known = ledger.append(make_draft())
+    kind = "rollout.mirrored"
+    draft = EventDraft.model_construct(kind=kind, deployment="mlp", revision=2, actor="alice", data={"share": 0.5})  # type: ignore[arg-type]
+    later = ledger.append(draft)
+
+    assert ledger.events() == (known, later)
+    assert (later.kind, later.data) == (kind, {"share": 0.5})
+    assert ledger.events("mlp", [EventKind.WORKER_READY]) == (known,)
+    assert ledger.first_broken() is None
+    assert ledger.append(make_draft()).previous == later.hash
+
+
 def test_a_created_revision_is_desired_but_not_active(ledger: Ledger) -> None:
     revision = make_revision(1)
 
@@ -108,6 +121,61 @@ def test_a_promoted_revision_is_active_and_remembered(ledger: Ledger) -> None:
     (deployment,) = ledger.deployments()
     assert event.kind is EventKind.ROLLOUT_PROMOTED
     assert (deployment.desired_revision, deployment.active_revision, deployment.last_active_revision) == (1, 1, 1)
+
+
+def test_a_revision_that_is_active_at_once_is_so_with_all_that_follows_it(ledger: Ledger) -> None:
+    ledger.create_revision(make_revision(1))
+    started, promoted = (
+        make_draft(kind, revision=2) for kind in (EventKind.ROLLOUT_STARTED, EventKind.ROLLOUT_PROMOTED)
+    )
+
+    event = ledger.create_revision(make_revision(2), started, promoted, active=True)
+
+    found = ledger.deployment("mlp")
+    kinds = [EventKind.REVISION_CREATED, EventKind.ROLLOUT_STARTED, EventKind.ROLLOUT_PROMOTED]
+    assert found is not None
+    assert (found.desired_revision, found.active_revision, found.last_active_revision) == (2, 2, 2)
+    assert [found.kind for found in ledger.events(since=event.sequence - 1)] == kinds
+    assert ledger.first_broken() is None
+
+
+def test_a_revision_that_is_refused_brings_nothing_that_follows_it(ledger: Ledger) -> None:
+    head = ledger.head()
+
+    with pytest.raises(ConflictError):
+        ledger.create_revision(make_revision(3), make_draft(EventKind.ROLLOUT_STARTED, revision=3), active=True)
+
+    assert ledger.head() == head
+    assert ledger.deployment("mlp") is None
+
+
+def test_a_flip_that_is_aborted_leaves_active_what_was(ledger: Ledger) -> None:
+    for number in (1, 2):
+        ledger.create_revision(make_revision(number), active=True)
+
+    ledger.restore_desired("mlp", 1, make_draft(EventKind.ROLLOUT_ABORTED, revision=2))
+
+    found = ledger.deployment("mlp")
+    assert found is not None
+    assert (found.desired_revision, found.active_revision, found.last_active_revision) == (1, 1, 1)
+
+
+def test_the_latest_number_is_each_deployment_s_own(ledger: Ledger) -> None:
+    for number in (1, 2):
+        ledger.create_revision(make_revision(number))
+    ledger.create_revision(make_revision(1, "other"))
+
+    assert [ledger.latest_number(name) for name in ("mlp", "other", "nobody")] == [2, 1, 0]
+
+
+def test_tidying_changes_nothing(ledger: Ledger) -> None:
+    ledger.tidy()
+    for _ in range(40):
+        ledger.append(make_draft())
+    ledger.tidy()
+
+    assert len(ledger.events()) == 40
+    assert ledger.first_broken() is None
 
 
 def test_after_an_abort_what_is_active_is_desired_again(ledger: Ledger) -> None:

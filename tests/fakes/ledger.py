@@ -24,7 +24,7 @@ class InMemoryLedger:
         self._events.append(event)
         return event
 
-    def create_revision(self, revision: Revision) -> Event:
+    def create_revision(self, revision: Revision, *following: EventDraft, active: bool = False) -> Event:
         known = self._revisions.get(revision.deployment, [])
         if revision.number != len(known) + 1:
             raise ConflictError(f"the latest is {len(known)}", code="revision.not_next")
@@ -39,18 +39,24 @@ class InMemoryLedger:
                 created_at=event.at,
             )
         self._move(revision.deployment, desired_revision=revision.number)
+        if active:
+            self._activate(revision.deployment, revision.number)
+        for draft in following:
+            self.append(draft)
         return event
 
     def promote(self, deployment: str, revision: int, draft: EventDraft) -> Event:
         self.revision(deployment, revision)
-        self._move(deployment, active_revision=revision, last_active_revision=revision)
+        self._activate(deployment, revision)
         return self.append(draft)
 
     def restore_desired(self, deployment: str, revision: int | None, draft: EventDraft) -> Event:
         self._require(deployment)
         if revision is not None:
             self.revision(deployment, revision)
-        self._move(deployment, desired_revision=revision)
+        self._move(deployment, desired_revision=revision, active_revision=revision)
+        if revision is not None:
+            self._activate(deployment, revision)
         return self.append(draft)
 
     def stop(self, deployment: str, draft: EventDraft) -> Event:
@@ -60,6 +66,12 @@ class InMemoryLedger:
 
     def deployments(self) -> tuple[Deployment, ...]:
         return tuple(sorted(self._deployments.values(), key=lambda deployment: deployment.name))
+
+    def deployment(self, name: str) -> Deployment | None:
+        return self._deployments.get(name)
+
+    def latest_number(self, deployment: str) -> int:
+        return len(self._revisions.get(deployment, []))
 
     def revision(self, deployment: str, number: int) -> Revision:
         known = self._revisions.get(deployment, [])
@@ -73,14 +85,19 @@ class InMemoryLedger:
     def events(
         self, deployment: str | None = None, kinds: Iterable[EventKind] | None = None, since: int = 0
     ) -> tuple[Event, ...]:
-        wanted = set(EventKind) if kinds is None else set(kinds)
+        wanted = None if kinds is None else set(kinds)
         return tuple(
-            event for event in self._events[since:] if event.kind in wanted and deployment in (None, event.deployment)
+            event
+            for event in self._events[since:]
+            if (wanted is None or event.kind in wanted) and deployment in (None, event.deployment)
         )
 
     def head(self) -> LedgerHead:
         last = self._events[-1] if self._events else None
         return START if last is None else LedgerHead(sequence=last.sequence, hash=last.hash)
+
+    def tidy(self) -> None:
+        return
 
     def first_broken(self) -> int | None:
         previous = START
@@ -93,6 +110,9 @@ class InMemoryLedger:
     def _require(self, deployment: str) -> None:
         if deployment not in self._deployments:
             raise NotFoundError(f"there is no deployment {deployment!r}", code="deployment.not_found")
+
+    def _activate(self, deployment: str, revision: int) -> None:
+        self._move(deployment, active_revision=revision, last_active_revision=revision)
 
     def _move(self, deployment: str, **pointers: int | None) -> None:
         self._deployments[deployment] = self._deployments[deployment].model_copy(update=pointers)

@@ -197,11 +197,19 @@ def test_a_damaged_page_is_reported_with_what_to_do(path: Path) -> None:
     assert "aside" in str(refusal.value.hint)
 
 
-def test_a_row_that_is_no_event_is_reported_as_damage_and_found_by_the_chain(path: Path) -> None:
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE events SET at = 'yesterday' WHERE sequence = 2",
+        "UPDATE events SET data = 'no JSON' WHERE sequence = 2",
+        "UPDATE events SET data = '' WHERE sequence = 2",
+    ],
+)
+def test_a_row_that_is_no_event_is_reported_as_damage_and_found_by_the_chain(path: Path, statement: str) -> None:
     with closing(open_ledger(path)) as ledger:
         ledger.append(make_draft())
         ledger.append(make_draft())
-    tamper(path, "UPDATE events SET kind = 'no.such.kind' WHERE sequence = 2")
+    tamper(path, statement)
 
     with closing(open_ledger(path)) as ledger:
         assert ledger.first_broken() == 2

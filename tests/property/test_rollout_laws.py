@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -67,6 +69,7 @@ class Host(RuleBasedStateMachine):
         self.routed: list[seen.Routed] = []
         self.latest = 0
         self.plans: dict[int, RolloutPlan] = {}
+        self.replaces: dict[int, int | None] = {}
         self.aborted: set[int] = set()
         self.left: set[int] = set()
         self.ledger_active: int | None = None
@@ -107,7 +110,7 @@ class Host(RuleBasedStateMachine):
                 self.processes[name].told = WorkerState.ACCEPTING
             case act.Flip(name, revision, index):
                 process = self.processes.pop(name)
-                assert process.reached in (WorkerState.ACCEPTING, WorkerState.WARM), "it was not warm"
+                assert process.reached in (WorkerState.ACCEPTING, WorkerState.RESTING, WorkerState.WARM), "not warm"
                 process.reached, process.told = WorkerState.WARM, WorkerState.ACCEPTING
                 process.has_left = False
                 self.processes[worker_name(revision, index)] = process
@@ -139,10 +142,13 @@ class Host(RuleBasedStateMachine):
             case act.Promote(revision):
                 self._promote(revision)
             case act.Abort(revision):
-                assert revision != self.ledger_active, "an active revision was aborted"
+                assert revision != self.state.active, "an active revision was aborted"
                 self.aborted.add(revision)
-            case act.Finish(revision) | act.Shifted(revision) | act.Alert(revision):
+                self.ledger_active = self.state.active
+            case act.Shifted(revision) | act.Alert(revision):
                 assert revision == self.ledger_active
+            case act.Finish(revision):  # also of a watch that ends since a flip was asked for
+                assert revision in (self.ledger_active, self.state.active)
             case act.GoBack(revision, to):
                 assert revision == self.ledger_active
                 assert revision not in self.left, "it went back from one revision twice"
@@ -158,15 +164,19 @@ class Host(RuleBasedStateMachine):
         assert any(revision_of(name) == revision for name in self._taking_traffic()), "nobody of it takes traffic"
         told = [name for name, process in self.processes.items() if process.told is WorkerState.ACCEPTING]
         assert not [name for name in told if revision_of(name) == revision], "not all of it take traffic"
-        if self.ledger_full:
+        if self.ledger_full and revision != self.ledger_active:
             self.observe(seen.WriteRefused("disk full"))
         else:
             self.ledger_active = revision
             self.observe(seen.PromotionWritten())
 
     def _ask(self, plan: RolloutPlan) -> None:
+        """What flips is active in the ledger before anything is done about it."""
         self.latest += 1
         self.plans[self.latest] = plan
+        self.replaces[self.latest] = self.ledger_active
+        if plan.flips is not None:
+            self.ledger_active = self.latest
         self.observe(seen.RolloutAsked(self.latest, plan))
 
     def _rescue(self, plan: RolloutPlan) -> RolloutPlan:
@@ -340,9 +350,10 @@ class Host(RuleBasedStateMachine):
         self.due, self.warm, self.routed = [], [], []
         self.state = ServingState()
         adopted = tuple(worker_of(name, process) for name, process in sorted(self.processes.items()))
-        previous = None if self.plans[active].rescue or active in self.left else active - 1 or None
-        previous = None if previous in self.aborted else previous
-        self.observe(seen.Resumed(active, self.plans[active], previous, adopted, watch_s))
+        previous = None if active in self.left else self.replaces[active]
+        warm = [w.revision for w in adopted if w.rests and w.revision not in (active, previous)]
+        plan = replace(self.plans[active], flips=warm[0] if warm and self.plans[active].rescue else None)
+        self.observe(seen.Resumed(active, plan, previous, adopted, watch_s))
 
     # --- what always holds ---
 
@@ -352,7 +363,10 @@ class Host(RuleBasedStateMachine):
 
     @invariant()
     def what_is_active_is_what_the_ledger_says(self) -> None:
-        assert self.state.active == self.ledger_active
+        """But for a switch that is decided and not gone through with: what it replaces is kept alive until then."""
+        rollout = self.state.rollout
+        is_decided = rollout is not None and rollout.reversible and rollout.revision == self.ledger_active
+        assert is_decided or self.state.active == self.ledger_active
 
     @invariant()
     def no_aborted_revision_keeps_traffic(self) -> None:

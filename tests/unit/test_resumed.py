@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hyperion.domain.action import Accept, GoBack, Judge, KeepWarm, Kill, LameDuck, Route, Spawn
-from hyperion.domain.observation import Resumed
+from hyperion.domain.action import Accept, Flip, GoBack, Judge, KeepWarm, Kill, LameDuck, Promote, Rest, Route, Spawn
+from hyperion.domain.observation import Reached, Resumed
 from hyperion.domain.rollout import advance
 from hyperion.domain.rollout_plan import RolloutPlan
 from hyperion.domain.serving_state import ServingState
@@ -29,8 +29,15 @@ def test_without_a_living_worker_all_are_started() -> None:
     assert resumed()[1] == (Spawn(2, 0),)
 
 
-def test_old_workers_that_a_finished_switch_left_in_traffic_leave_it() -> None:
-    state, actions = resumed(Worker(1, 0, WorkerState.ACCEPTING), SERVING)
+def test_old_workers_that_a_finished_switch_left_in_traffic_leave_it_and_stay_warm() -> None:
+    state, actions = resumed(Worker(1, 0, WorkerState.ACCEPTING), Worker(1, 1, WorkerState.WARM), SERVING)
+    assert actions == (KeepWarm(1, 600.0), Rest("r1-w0"))
+    assert [worker.name for worker in state.workers if worker.takes_traffic] == ["r2-w0"]
+    assert {worker.index for worker in state.of(1) if worker.rests} == {0, 1}
+
+
+def test_old_workers_leave_cold_where_nothing_is_to_be_kept_warm() -> None:
+    state, actions = resumed(Worker(1, 0, WorkerState.ACCEPTING), SERVING, plan=RolloutPlan(watch_s=60.0))
     assert actions == (LameDuck("r1-w0"),)
     assert [worker.name for worker in state.taking(2)] == ["r2-w0"]
 
@@ -50,7 +57,7 @@ def test_a_way_back_has_nothing_to_go_back_to_and_keeps_what_it_replaced_warm() 
 
 def test_a_canary_of_a_rollout_that_was_reverted_gets_no_more_requests_and_leaves() -> None:
     _, actions = resumed(SERVING, Worker(3, 0, WorkerState.CANARY))
-    assert actions == (Route("r2-w0", 2, 0.0), LameDuck("r3-w0"))
+    assert actions == (Route("r2-w0", 2, 0.0), LameDuck("r3-w0", frames_only=True))
 
 
 @pytest.mark.parametrize("state", [WorkerState.ACCEPTING, WorkerState.WARM])
@@ -79,3 +86,19 @@ def test_a_way_back_that_was_begun_is_gone_through_with() -> None:
 def test_nothing_but_what_lives_is_told_anything() -> None:
     _, actions = resumed(SERVING)
     assert not [action for action in actions if isinstance(action, Accept | Kill | LameDuck)]
+
+
+def test_a_flip_that_was_decided_is_gone_through_with_and_what_it_replaces_serves_until_then() -> None:
+    flip = RolloutPlan(warm_s=600.0, rescue=True, flips=0)
+    state, actions = resumed(Worker(1, 0, WorkerState.ACCEPTING), Worker(0, 0, WorkerState.WARM), plan=flip)
+    assert actions == (Flip("r0-w0", 2, 0),)
+    assert state.accepting(1)
+    state, actions = advance(state, Reached("r2-w0", WorkerState.ACCEPTING))
+    assert actions == (Promote(2),)
+
+
+def test_what_a_decided_switch_replaces_serves_until_a_fresh_worker_does_where_no_other_lives() -> None:
+    state, actions = resumed(Worker(1, 0, WorkerState.ACCEPTING))
+    assert actions == (Spawn(2, 0),)
+    assert state.accepting(1)
+    assert state.updating

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 
-import rfc8785
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
+from hyperion.domain.canonical import canonical
 from hyperion.domain.document import Document, JsonValue
 
 GENESIS = "sha256:" + "0" * 64
@@ -57,10 +57,10 @@ class EventKind(StrEnum):
     KEY_REMOVED = "key.removed"
 
 
-class EventDraft(Document):
-    """An event before the ledger gave it its place."""
+class _Fact(Document):
+    """What an event says, but for its place in the chain."""
 
-    kind: EventKind
+    kind: EventKind | str = Field(union_mode="left_to_right")
     deployment: str | None = None
     revision: int | None = None
     actor: str
@@ -73,15 +73,27 @@ class EventDraft(Document):
             raise ValueError("expected finite numbers within ±2^53, which every reader of JSON keeps exactly")
         return data
 
+
+class EventDraft(_Fact):
+    """An event before the ledger gave it its place."""
+
+    kind: EventKind
+
     def after(self, head: LedgerHead, at: datetime) -> Event:
         """The event that this draft becomes as the next one in the chain, recorded ``at``."""
         fields = {name: getattr(self, name) for name in EventDraft.model_fields}
-        unsealed = Event(**fields, sequence=head.sequence + 1, at=at.astimezone(UTC), previous=head.hash, hash="")
+        unsealed = Event.model_construct(  # what is a draft was validated
+            **fields, sequence=head.sequence + 1, at=at.astimezone(UTC), previous=head.hash, hash=""
+        )
         return unsealed.model_copy(update={"hash": unsealed.expected_hash()})
 
 
-class Event(EventDraft):
-    """One audited fact."""
+class Event(_Fact):
+    """One audited fact.
+
+    ``kind`` is plain text where only a later Hyperion knows it: what that one wrote can be read and shown, and says
+    nothing to the rules of this one.
+    """
 
     sequence: int
     at: datetime
@@ -113,7 +125,7 @@ def hash_of(fields: Mapping[str, JsonValue]) -> str:
     Raises:
         ValueError: They have no canonical JSON.
     """
-    return "sha256:" + hashlib.sha256(rfc8785.dumps(dict(fields))).hexdigest()
+    return "sha256:" + hashlib.sha256(canonical(dict(fields))).hexdigest()
 
 
 START = LedgerHead(sequence=0, hash=GENESIS)

@@ -7,9 +7,12 @@ from datetime import datetime
 from enum import StrEnum
 
 from hyperion.domain.deployment import Deployment, Revision
-from hyperion.domain.document import Document
+from hyperion.domain.document import Document, JsonValue
 from hyperion.domain.event import Event, EventKind, LedgerHead
 from hyperion.domain.finding import Report
+
+CHECKLIST = "checklist"
+"""Where the event that starts a rollout holds the filled list; the kind of its report."""
 
 
 class RevisionState(StrEnum):
@@ -51,6 +54,8 @@ class DeploymentHistory(Document):
     events: tuple[Event, ...]
     reports: tuple[Report, ...]
     """Verifications of what it served and checklists of its revisions, newest first; only the latest."""
+    report_revisions: tuple[int | None, ...]
+    """The revision that each of them is about; None where none came of it, or nothing served."""
     ledger: LedgerHead
     first_broken: int | None
     """Sequence of the first event of the ledger that was changed since it was written; None where it is whole."""
@@ -79,11 +84,37 @@ def trace_revisions(revisions: Iterable[Revision], events: Iterable[Event]) -> t
     return tuple(trace.history_of(revision) for revision in revisions)
 
 
+def revision_of(report: Report, events: Iterable[Event]) -> int | None:
+    """The revision that a report is about: the one that a checklist was filled in for, else the one that was active.
+
+    Args:
+        report: Of the deployment.
+        events: Of the deployment, oldest first.
+    """
+    active: int | None = None
+    for event in events:
+        if event.kind is EventKind.ROLLOUT_STARTED and _is_checklist(event.data.get(CHECKLIST), report):
+            return event.revision
+        if event.at <= report.created_at:
+            if event.kind is EventKind.ROLLOUT_PROMOTED:
+                active = event.revision
+            elif event.kind is EventKind.DEPLOYMENT_STOPPED:
+                active = None
+    return None if report.kind == CHECKLIST else active
+
+
+def _is_checklist(found: JsonValue, report: Report) -> bool:
+    """Whether what an event keeps, as JSON, is this report: no two of a deployment are made at the same instant."""
+    made = report.model_dump(mode="json", include={"created_at"})["created_at"]
+    return report.kind == CHECKLIST and isinstance(found, dict) and found.get("created_at") == made
+
+
 class _Trace:
     """Follows the events of one deployment."""
 
     def __init__(self) -> None:
         self.active: int | None = None
+        self.before: int | None = None
         self.promoted: dict[int, datetime] = {}
         self.ended: dict[int, tuple[datetime, RevisionState]] = {}
         self.gone_back_from: set[int] = set()
@@ -92,6 +123,7 @@ class _Trace:
     def follow(self, event: Event) -> None:
         if event.kind is EventKind.ROLLOUT_PROMOTED and event.revision is not None:
             if self.active != event.revision:
+                self.before = self.active
                 went_back = self.active in self.gone_back_from
                 self.end_active(event.at, RevisionState.ROLLED_BACK if went_back else RevisionState.REPLACED)
             self.promoted.setdefault(event.revision, event.at)
@@ -103,6 +135,11 @@ class _Trace:
             self.gone_back_from.add(event.revision)
         elif event.kind is EventKind.ROLLOUT_ABORTED and event.revision is not None:
             self.aborted.setdefault(event.revision, event)
+            if self.active == event.revision:  # a flip whose workers failed it: what it replaced never left
+                del self.promoted[event.revision]
+                self.active, self.before = self.before, None
+                if self.active is not None:
+                    self.ended.pop(self.active, None)
 
     def end_active(self, at: datetime, state: RevisionState) -> None:
         if self.active is not None:

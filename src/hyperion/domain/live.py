@@ -59,10 +59,35 @@ def live_in(period: Period, events: Iterable[Event], revisions: Mapping[int, Rev
         events: All of the deployment, oldest first.
         revisions: Its revisions by their number.
     """
+    events = tuple(events)
+    undone = _undone(events)
     trace = _Trace(revisions)
     for event in events:
-        trace.follow(event)
+        if event.sequence not in undone:
+            trace.follow(event)
     return tuple(found for found in trace.all() if _overlaps(period, found.since, found.until))
+
+
+def _undone(events: Iterable[Event]) -> set[int]:
+    """Promotions, by sequence, that an abort took back.
+
+    A flip is written down before its warm workers take traffic; where these do not come back, they never did.
+    """
+    undone: set[int] = set()
+    active: int | None = None
+    replaced: tuple[int | None, list[int]] = (None, [])
+    promotions: list[int] = []
+    for event in events:
+        if event.kind is EventKind.ROLLOUT_PROMOTED and event.revision is not None:
+            if event.revision != active:
+                active, replaced, promotions = event.revision, (active, promotions), []
+            promotions.append(event.sequence)
+        elif event.kind is EventKind.ROLLOUT_ABORTED and active == event.revision is not None:
+            undone.update(promotions)
+            (active, promotions), replaced = replaced, (None, [])
+        elif event.kind is EventKind.DEPLOYMENT_STOPPED:
+            active, promotions = None, []
+    return undone
 
 
 def outages_in(period: Period, events: Iterable[Event]) -> tuple[Outage, ...]:

@@ -16,6 +16,7 @@ from hyperion.domain.crew import (
     dismiss,
     fill_places,
     is_kept_alive,
+    lay_to_rest,
     remove,
     replace_lost,
     spawn,
@@ -93,10 +94,12 @@ def _written(state: ServingState, answer: StepWritten | PromotionWritten | Write
 
 
 def _resumed(state: ServingState, resumed: Resumed) -> Step:
-    """Keep the adopted workers of the active revision, and the warm ones of the one before it; all others leave.
+    """Keep the adopted workers of the active revision, and those of the one before it warm; all others leave.
 
     What an earlier supervisor began after the promotion goes on: the watch, or the way back.
     """
+    if _was_cut_off(resumed):
+        return _go_through(state, resumed)
     plan, active = resumed.plan, resumed.revision
     state = replace(
         state,
@@ -108,10 +111,12 @@ def _resumed(state: ServingState, resumed: Resumed) -> Step:
     )
     is_canary = any(worker.state is WorkerState.CANARY for worker in resumed.adopted)
     unrouted = [Route(worker.name, active, 0.0) for worker in state.accepting(active) if is_canary]
-    kept = [worker for worker in state.workers if worker.rests and worker.revision == resumed.replaced]
+    late = state.accepting(resumed.replaced) if plan.warm_s else ()
+    kept = [*late, *(worker for worker in state.of(resumed.replaced) if worker.rests)]
     stray = [worker for worker in state.workers if worker.revision != active and worker not in kept]
     state, following = in_turn(
         state,
+        lambda state: lay_to_rest(state, late),
         lambda state: dismiss(state, stray),
         fill_places,
         lambda state: spawn_missing(state, active, plan.crew),
@@ -119,6 +124,19 @@ def _resumed(state: ServingState, resumed: Resumed) -> Step:
     )
     warm = [KeepWarm(worker.revision, plan.warm_s) for worker in kept[:1]]
     return state, (*unrouted, *warm, *following)
+
+
+def _was_cut_off(resumed: Resumed) -> bool:
+    """Whether a switch is decided, and yet only what it replaces takes traffic."""
+    taking = {worker.revision for worker in resumed.adopted if worker.state is WorkerState.ACCEPTING}
+    return resumed.leaves is None and resumed.replaced in taking and resumed.revision not in taking
+
+
+def _go_through(state: ServingState, resumed: Resumed) -> Step:
+    """Switch again: what is replaced serves until the revision does, with its warm workers where they live."""
+    state = replace(state, active=resumed.replaced, workers=resumed.adopted)
+    state = replace(state, size=len(state.accepting(resumed.replaced)))
+    return _asked(state, resumed.revision, replace(resumed.plan, steps=()))
 
 
 def _go_on(state: ServingState, resumed: Resumed) -> Step:

@@ -78,19 +78,34 @@ class Ledger(Protocol):
 
     def append(self, draft: EventDraft) -> Event: ...
 
-    def create_revision(self, revision: Revision) -> Event:
-        """Store the revision (its number must be the next one), make it desired, append its event: one transaction."""
+    def create_revision(self, revision: Revision, *following: EventDraft, active: bool = False) -> Event:
+        """Store the revision (its number must be the next one), make it desired, append its event: one transaction.
+
+        Args:
+            revision: The revision.
+            following: Events that come with it, right after its own.
+            active: Whether it becomes active at once, as what takes over workers that are proven already.
+
+        Returns:
+            Its own event.
+        """
 
     def promote(self, deployment: str, revision: int, draft: EventDraft) -> Event:
         """Make the revision active, append the event: one transaction."""
 
     def restore_desired(self, deployment: str, revision: int | None, draft: EventDraft) -> Event:
-        """After an abort: desired is again what is active, append the event: one transaction."""
+        """After an abort: this revision is what is desired and active, append the event: one transaction."""
 
     def stop(self, deployment: str, draft: EventDraft) -> Event:
         """Desired and active become None, append the event: one transaction."""
 
     def deployments(self) -> tuple[Deployment, ...]: ...
+
+    def deployment(self, name: str) -> Deployment | None:
+        """The deployment of that very name; None where there is none."""
+
+    def latest_number(self, deployment: str) -> int:
+        """The number of its latest revision; 0 where it has none."""
 
     def revision(self, deployment: str, number: int) -> Revision:
         """Raises NotFoundError (code ``revision.not_found``)."""
@@ -104,6 +119,9 @@ class Ledger(Protocol):
         """Oldest first, those after sequence ``since``."""
 
     def head(self) -> LedgerHead: ...
+
+    def tidy(self) -> None:
+        """Do what writes have put off, where that is much; call it when nobody waits."""
 
     def first_broken(self) -> int | None:
         """The sequence of the first event whose hash or predecessor is wrong; None where the chain is whole."""

@@ -6,10 +6,10 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from hyperion.domain.command import Deploy, Progress
 from hyperion.domain.deployment import Origin, Revision
-from hyperion.domain.manifest import Manifest
 from hyperion.errors import ConfigError, ConflictError, Problem
 from hyperion.ports import Clock, Ledger, PackageOpener, PackageStore
 
@@ -17,10 +17,21 @@ MIB = 1024 * 1024
 TELL_EVERY_S = 0.5
 
 
+class Admitted(NamedTuple):
+    """What a package that is in the store says of itself."""
+
+    model: str
+    version: str
+
+
 async def admit_package(
-    packages: PackageOpener, store: PackageStore, command: Deploy, tell: Callable[[Progress], None]
-) -> Manifest:
-    """Copy the package into the store, in a thread, and return its manifest.
+    packages: PackageOpener,
+    store: PackageStore,
+    command: Deploy,
+    tell: Callable[[Progress], None],
+    warm: Revision | None = None,
+) -> Admitted:
+    """Copy the package into the store, in a thread; what workers hold that are kept ``warm`` is looked at no more.
 
     Raises:
         NotFoundError: It should be in the store, and is not (code ``store.package_not_found``).
@@ -28,6 +39,8 @@ async def admit_package(
         PackageError: It is broken.
         HostError: It cannot be stored.
     """
+    if warm is not None and command.package_path is None:
+        return Admitted(warm.model, warm.version)
     loop = asyncio.get_running_loop()
 
     def say(message: str) -> None:
@@ -36,10 +49,10 @@ async def admit_package(
     return await asyncio.to_thread(_admit, packages, store, command, say)
 
 
-def _admit(packages: PackageOpener, store: PackageStore, command: Deploy, say: Callable[[str], None]) -> Manifest:
+def _admit(packages: PackageOpener, store: PackageStore, command: Deploy, say: Callable[[str], None]) -> Admitted:
     if command.package_path is None:
         with store.open(command.expected_digest) as stored:
-            return stored.manifest
+            return Admitted(stored.manifest.name, stored.manifest.version)
     with packages.open(Path(command.package_path)) as package:
         if package.digest != command.expected_digest:
             raise ConflictError(
@@ -61,18 +74,18 @@ def _admit(packages: PackageOpener, store: PackageStore, command: Deploy, say: C
 
         say(f"admitting {package.manifest.name} {package.manifest.version} to the store")
         store.admit(package, count)
-        return package.manifest
+        return Admitted(package.manifest.name, package.manifest.version)
 
 
-def make_revision(command: Deploy, manifest: Manifest, ledger: Ledger, clock: Clock) -> Revision:
+def make_revision(command: Deploy, package: Admitted, ledger: Ledger, clock: Clock) -> Revision:
     """The next revision of the deployment that the config names."""
-    name = command.config.name or manifest.name
+    name = command.config.name or package.model
     return Revision(
         deployment=name,
-        number=_next_number(ledger, name),
+        number=ledger.latest_number(name) + 1,
         digest=command.expected_digest,
-        model=manifest.name,
-        version=manifest.version,
+        model=package.model,
+        version=package.version,
         config=command.config.model_copy(update={"name": name}),
         origin=command.origin,
         reason=command.reason,
@@ -106,7 +119,7 @@ def revision_like(target: Revision, ledger: Ledger, clock: Clock, *, actor: str,
     """The next revision of the deployment: ``target`` again, as a rollback."""
     return target.model_copy(
         update={
-            "number": _next_number(ledger, target.deployment),
+            "number": ledger.latest_number(target.deployment) + 1,
             "origin": Origin.ROLLBACK,
             "reason": reason,
             "override": None,
@@ -117,9 +130,6 @@ def revision_like(target: Revision, ledger: Ledger, clock: Clock, *, actor: str,
     )
 
 
-def _next_number(ledger: Ledger, deployment: str) -> int:
-    return max((revision.number for revision in ledger.revisions(deployment)), default=0) + 1
-
-
 def _active_number(ledger: Ledger, deployment: str) -> int | None:
-    return next((found.active_revision for found in ledger.deployments() if found.name == deployment), None)
+    found = ledger.deployment(deployment)
+    return None if found is None else found.active_revision

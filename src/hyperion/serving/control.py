@@ -31,6 +31,12 @@ from hyperion.errors import ConfigError, ConflictError, HostError, HyperionError
 
 REQUEST_S = 60.0
 """How long a client may be connected before it has said what it wants."""
+MOST_CLIENTS = 64
+"""Connected at the same time; who comes beyond is told so. Each takes a descriptor, which workers need, too."""
+HASTE_S = 1.0
+"""How long one who is beyond may take to say what it wants."""
+QUEUE = 128
+"""Clients that wait in the kernel."""
 LINE_LIMIT = 16 * 1024 * 1024
 """Longest command; a Deploy carries its checklist."""
 
@@ -64,8 +70,12 @@ class ControlServer:
 
     async def start(self) -> None:
         self._path.unlink(missing_ok=True)  # of a supervisor that died; the lock says that none lives
-        self._server = await asyncio.start_unix_server(self._accept, self._path, limit=LINE_LIMIT)
+        door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        door.bind(str(self._path))
         self._path.chmod(0o600)
+        # asyncio tries to accept ``backlog`` times in a row, and where descriptors are used up, says so each time.
+        self._server = await asyncio.start_unix_server(self._accept, sock=door, limit=LINE_LIMIT, backlog=1)
+        door.listen(QUEUE)
 
     async def stop(self) -> None:
         """Take no more clients, and let those that are here have their replies."""
@@ -83,11 +93,16 @@ class ControlServer:
         if task is not None:
             self._conversations.add(task)
             task.add_done_callback(self._conversations.discard)
-        stranger = _stranger(writer)
+        too_many = len(self._conversations) > MOST_CLIENTS
+        unwanted = _stranger(writer) or (_crowded() if too_many else None)
         try:
-            while line := await asyncio.wait_for(reader.readline(), REQUEST_S):
-                if stranger is not None:
-                    writer.write(line_of(refusal(stranger)))
+            while True:
+                async with asyncio.timeout(HASTE_S if too_many else REQUEST_S):
+                    line = await reader.readline()
+                if not line:
+                    return
+                if unwanted is not None:
+                    writer.write(line_of(refusal(unwanted)))
                     return
                 await self._answer(line, writer)
         except (ConnectionError, TimeoutError, ValueError, asyncio.CancelledError):
@@ -98,12 +113,21 @@ class ControlServer:
                 await writer.wait_closed()
 
     async def _answer(self, line: bytes, writer: asyncio.StreamWriter) -> None:
+        lines: list[bytes] = []
+
+        def send() -> None:
+            if lines and not writer.is_closing():
+                writer.write(b"".join(lines))
+            lines.clear()
+
         def tell(progress: Progress) -> None:
-            if not writer.is_closing():
-                writer.write(line_of(progress))
+            if not lines:  # what is said in one go is sent in one, and after the orders to workers that it is about
+                asyncio.get_running_loop().call_soon(send)
+            lines.append(line_of(progress))
 
         reply = await self._reply(line, tell)
-        writer.write(line_of(reply))
+        lines.append(line_of(reply))
+        send()
         await writer.drain()
 
     async def _reply(self, line: bytes, tell: Tell) -> Reply:
@@ -129,6 +153,15 @@ def _stranger(writer: asyncio.StreamWriter) -> HostError | None:
         code="control.foreign_user",
         expected=own,
         actual=user,
+    )
+
+
+def _crowded() -> ConflictError:
+    return ConflictError(
+        f"the supervisor talks to {MOST_CLIENTS} clients already",
+        hint="repeat the command in a moment, and end those that wait for nothing",
+        code="control.crowded",
+        expected=MOST_CLIENTS,
     )
 
 

@@ -12,23 +12,22 @@ from typing import Any
 from hyperion.domain import action as act
 from hyperion.domain import observation as seen
 from hyperion.domain.command import Deployed, Until
-from hyperion.domain.config import DeploymentConfig
 from hyperion.domain.confinement import Protection
-from hyperion.domain.deployment import Origin, Revision
+from hyperion.domain.deployment import Revision
 from hyperion.domain.event import EventKind
 from hyperion.domain.evidence import Verdict
 from hyperion.domain.rollout import advance
-from hyperion.domain.rollout_plan import plan_rollout, serves_alike
 from hyperion.domain.serving_state import RolloutState, ServingState
 from hyperion.domain.worker_state import WorkerState
 from hyperion.errors import HyperionError
 from hyperion.serving.admission import revision_like
 from hyperion.serving.bakes import Bakes
+from hyperion.serving.flip import plan_of, takes_over
 from hyperion.serving.following import Followers, Tell
 from hyperion.serving.lineage import Lineage
 from hyperion.serving.orders import give
 from hyperion.serving.reconciliation import Found
-from hyperion.serving.record import DeploymentRecord
+from hyperion.serving.record import DeploymentRecord, begin_rollout
 from hyperion.serving.surroundings import Surroundings
 from hyperion.serving.telemetry import forget_slots
 from hyperion.serving.wording import count
@@ -87,6 +86,9 @@ class RunningDeployment:
         self._followers = Followers()
         self._bakes = Bakes(self.workers, surroundings.clock, self.observe, self._say)
         self._began_s = 0.0
+        self._decided: int | None = None
+        """The revision whose promotion the ledger held before its workers took traffic."""
+        self._chores: list[Callable[[], None]] = []
 
     # --- what the supervisor asks ---
 
@@ -110,18 +112,13 @@ class RunningDeployment:
         return self._bakes.latest
 
     def guard_faults(self, revision: Revision) -> tuple[str, ...]:
-        """What of its keys and certificates could not be read anew."""
-        return self._around.guards.faults(revision.config.serve)
+        """What of its keys and certificates could not be read anew, and which keys expire or did."""
+        guards = self._around.guards
+        return (*guards.faults(revision.config.serve), *guards.ends_of_keys(revision))
 
     def listener_for(self, revision: Revision) -> socket | None:
         """The socket of the active revision, where the new one listens at the same place."""
         return self._lineage.shared(self.state.active, revision)
-
-    def warm_twin(self, digest: str, config: DeploymentConfig) -> Revision | None:
-        """The warm revision whose workers are what this package and config ask for."""
-        warm = self.warm
-        is_twin = warm is not None and warm.digest == digest and serves_alike(warm.config, config)
-        return warm if is_twin else None
 
     def resume(self, found: Found, listener: socket) -> None:
         """Serve a revision that was promoted before this supervisor started, with the workers that it finds."""
@@ -131,7 +128,14 @@ class RunningDeployment:
         revision = found.revision
         self._take_in(revision, listener)
         workers = tuple(survivor.worker for survivor, _ in found.survivors)
-        plan = plan_rollout(revision.config, rescue=revision.origin is Origin.ROLLBACK)
+        moved = any(
+            theirs.number == revision.replaces and theirs.config.serve.address != revision.config.serve.address
+            for _, theirs in found.survivors
+        )
+        plan = plan_of(revision, (theirs for survivor, theirs in found.survivors if survivor.worker.rests), moves=moved)
+        self._decided = revision.number
+        if found.reverted is not None:
+            self.alert = f"{found.reverted}; repeat the command to try it again"
         self.observe(seen.Resumed(revision.number, plan, revision.replaces, workers, found.watch_s, found.leaves))
 
     async def roll_out(self, revision: Revision, listener: socket, tell: Tell, until: Until) -> Deployed:
@@ -143,20 +147,14 @@ class RunningDeployment:
         return await answer
 
     def _begin(self, revision: Revision, listener: socket) -> None:
-        is_rescue = revision.origin is Origin.ROLLBACK
-        twin = self.warm_twin(revision.digest, revision.config) if is_rescue else None
-        plan = plan_rollout(
-            revision.config,
-            rescue=is_rescue,
-            moves=self._lineage.moves(self.state.active, listener),
-            flips=None if twin is None else twin.number,
-        )
+        plan = plan_of(revision, [self.warm], moves=self._lineage.moves(self.state.active, listener))
+        self._decided = None if plan.flips is None else revision.number
         self._take_in(revision, listener)
         self._began_s = self._around.clock.monotonic()
-        if twin is None:
+        if plan.flips is None:
             self._say("spawn", f"starting {count(plan.crew, 'worker')} of revision {revision.number}")
         else:
-            self._say("shift", f"revision {revision.number} takes the warm workers of revision {twin.number}")
+            self._say("shift", f"revision {revision.number} takes the warm workers of revision {plan.flips}")
         self.observe(seen.RolloutAsked(revision.number, plan))
 
     def restart(self) -> None:
@@ -199,7 +197,15 @@ class RunningDeployment:
             self._bakes.end()
         if self.active is not None and not self.state.updating:
             self._bakes.remember(self.active.number, self.active.config.gates.watch_s)
+        if self._chores:  # whoever was answered just now comes first
+            asyncio.get_running_loop().call_soon(self._do_chores)
         self._end_if_empty()
+
+    def _do_chores(self) -> None:
+        """What nobody waits for."""
+        chores, self._chores = self._chores, []
+        for chore in chores:
+            chore()
 
     def _act(self, action: act.Action) -> None:
         match action:
@@ -254,7 +260,8 @@ class RunningDeployment:
     def _promote(self, number: int) -> None:
         """The one durable write on the path of a switch; answered before anything else is observed."""
         try:
-            self._record.promoted(number, self.state.active, self._elapsed_ms(), self._held)
+            if number != self._decided:
+                self._record.promoted(number, self.state.active, self._elapsed_ms(), self._held, self.workers.proof)
         except HyperionError as error:
             reason = f"the promotion could not be recorded: {error.message}"
             self._observations.appendleft(seen.WriteRefused(reason))
@@ -276,9 +283,12 @@ class RunningDeployment:
         self._answer(number, RolloutState.ABORTED, abort.reason)
 
     def _shifted(self, number: int) -> None:
-        warm = self.state.warm
-        self._record.note(EventKind.ROLLOUT_SHIFTED, number, duration_ms=self._elapsed_ms(), warm=warm)
-        forget_slots(self.workers.metrics_dir, number - KEPT_REVISIONS)
+        warm, duration_ms = self.state.warm, self._elapsed_ms()
+        self._chores += [
+            self._around.ledger.tidy,
+            lambda: self._record.note(EventKind.ROLLOUT_SHIFTED, number, duration_ms=duration_ms, warm=warm),
+            lambda: forget_slots(self.workers.metrics_dir, number - KEPT_REVISIONS),
+        ]
         self._lineage.keep_open({number, warm})
         if self.state.watching:
             self._say("watch", f"revision {number} has all traffic and is watched")
@@ -294,12 +304,11 @@ class RunningDeployment:
             target = self._around.ledger.revision(self.name, back.to)
             revision = revision_like(target, self._around.ledger, self._around.clock, actor=SUPERVISOR, reason=reason)
             listener = self.listener_for(revision) or self._listen(revision)
-            self._around.ledger.create_revision(revision)
+            begin_rollout(self._around.ledger, revision, flips=takes_over(revision, self.warm))
         except HyperionError as error:
             self.trouble = f"{reason}, but the way back could not be begun: {error.message}"
             self._answer(back.revision, RolloutState.ROLLED_BACK, self.trouble)
             return
-        self._record.note(EventKind.ROLLOUT_STARTED, revision.number)
         left_after_ms, proof = self._elapsed_ms(), self.workers.proof
         self._followers.follow_back(back.revision, revision.number, back.reason, left_after_ms, proof)
         self._begin(revision, listener)
@@ -307,7 +316,7 @@ class RunningDeployment:
     def _finish(self, finish: act.Finish) -> None:
         if finish.note is not None:
             self._say("watch", f"revision {finish.revision} is watched no more: {finish.note}")
-            self._record.finished(finish)
+            self._chores.append(lambda: self._record.finished(finish))
         self._answer(finish.revision, RolloutState.PROMOTED)
 
     def _answer(self, number: int, state: RolloutState, reason: str | None = None) -> None:

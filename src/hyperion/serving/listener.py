@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from hyperion.domain.config import Serve
+from hyperion.domain.config import Serve, host_and_port
 from hyperion.errors import HostError
 from hyperion.serving.unix_listener import open_unix_listener
 
@@ -90,6 +90,31 @@ def open_listener(serve: Serve, handed: Sequence[socket.socket] = ()) -> socket.
         listener.close()
         raise _translated(error, serve) from error
     return listener
+
+
+def open_beside(others: Mapping[str, str | None], serve: Serve, handed: Sequence[socket.socket] = ()) -> socket.socket:
+    """As ``open_listener``, and a place that one of the deployments in ``others``, with their URLs, has is named so."""
+    try:
+        return open_listener(serve, handed)
+    except HostError as error:
+        end = f":{serve.port}" if serve.socket is None else f"unix:{serve.socket}"
+        owner = next((name for name, url in others.items() if url and url.endswith(end)), None)
+        if owner is None or error.code not in ("host.port_in_use", "host.socket_in_use"):
+            raise
+        raise HostError(
+            f"{serve.place} is in use by the deployment {owner!r}",
+            hint="give each deployment its own serve.port or serve.socket, or stop that one",
+            code=error.code,
+            expected="a place that is free",
+            actual=others[owner],
+        ) from error
+
+
+def place_of(listener: socket.socket) -> str:
+    """``HOST:PORT``, or the path of a unix socket."""
+    if listener.family == socket.AF_UNIX:
+        return str(listener.getsockname())
+    return host_and_port(*listener.getsockname()[:2])
 
 
 def url_of(listener: socket.socket, serve: Serve = _PLAIN) -> str:

@@ -6,14 +6,37 @@ import logging
 
 from hyperion.domain.action import Abort, Finish, GoBack
 from hyperion.domain.confinement import Protection
+from hyperion.domain.deployment import Revision
 from hyperion.domain.document import JsonValue
 from hyperion.domain.event import EventDraft, EventKind
 from hyperion.domain.evidence import Verdict
+from hyperion.domain.finding import Finding, in_short
 from hyperion.errors import HyperionError
 from hyperion.ports import Ledger
 from hyperion.serving.unloading import Unloaded
 
 _log = logging.getLogger(__name__)
+
+
+def begin_rollout(ledger: Ledger, revision: Revision, *, flips: bool, **data: JsonValue) -> None:
+    """Make the revision desired, and its rollout begun: one transaction.
+
+    Where it ``flips``, it is active as well, and no other write is on the path of the switch: the warm workers that it
+    takes over are proven, and a way back is gone through with.
+
+    Raises:
+        HyperionError: It could not be written; nothing changed.
+    """
+
+    def draft(kind: EventKind, data: dict[str, JsonValue]) -> EventDraft:
+        return EventDraft(
+            kind=kind, deployment=revision.deployment, revision=revision.number, actor=revision.actor, data=data
+        )
+
+    following = [draft(EventKind.ROLLOUT_STARTED, data)]
+    if flips:
+        following.append(draft(EventKind.ROLLOUT_PROMOTED, {"from": revision.replaces, "duration_ms": 0}))
+    ledger.create_revision(revision, *following, active=flips)
 
 
 class DeploymentRecord:
@@ -24,13 +47,22 @@ class DeploymentRecord:
         self._deployment = deployment
         self.actor = "supervisor"
 
-    def promoted(self, revision: int, replaces: int | None, duration_ms: int, held: Verdict | None) -> None:
-        """Make the revision active: the one durable write on the path of a switch.
+    def promoted(
+        self,
+        revision: int,
+        replaces: int | None,
+        duration_ms: int,
+        held: Verdict | None,
+        proof: tuple[Finding, ...] = (),
+    ) -> None:
+        """Make the revision active, with what let it pass: the one durable write on the path of a switch.
 
         Raises:
             HyperionError: It could not be written; nothing changed.
         """
         data: dict[str, JsonValue] = {"from": replaces, "duration_ms": duration_ms, **_evidence(held)}
+        if proof:  # workers that were warm had shown it before
+            data["proof"] = in_short(proof)
         draft = self._draft(EventKind.ROLLOUT_PROMOTED, revision, data)
         self._ledger.promote(self._deployment, revision, draft)
 
@@ -60,7 +92,7 @@ class DeploymentRecord:
         self.note(EventKind.WORKERS_CONFINED, revision, in_force=held, missing=missing or "nothing", details=details)
 
     def aborted(self, abort: Abort, active: int | None, duration_ms: int, *, stopped: bool) -> str | None:
-        """Make what is active desired again, unless the deployment was stopped; returns why that failed, or None."""
+        """Make what serves desired and active again, unless the deployment was stopped; returns why that failed."""
         revision = abort.revision
         data: dict[str, JsonValue] = {
             "reason": abort.reason,

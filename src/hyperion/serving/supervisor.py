@@ -7,6 +7,7 @@ no model: a broken one can only take its worker down.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -47,14 +48,17 @@ from hyperion.ports import (
     ServiceManager,
     WorkerLauncher,
 )
+from hyperion.serving import succession
 from hyperion.serving.admission import admit_package, make_revision, require_possible
 from hyperion.serving.adoption import meet_orphans
 from hyperion.serving.control import ControlServer, Tell
 from hyperion.serving.deployment import RunningDeployment
 from hyperion.serving.figures import deployment_status, serving_figures
+from hyperion.serving.flip import is_twin, takes_over
 from hyperion.serving.guard import Guards, keep_renewing
-from hyperion.serving.listener import open_listener
+from hyperion.serving.listener import open_beside, open_listener, place_of
 from hyperion.serving.reconciliation import Found, reconcile
+from hyperion.serving.record import begin_rollout
 from hyperion.serving.service_state import keep_informed
 from hyperion.serving.surroundings import Surroundings
 from hyperion.serving.wording import count
@@ -99,6 +103,8 @@ class Supervisor:
         self._parts = parts
         self._detached = detached
         self._in_terminal = in_terminal
+        self.gives_way = False
+        """Whether it ended so that a fresh one takes its place: its workers serve on."""
         self._running: dict[str, RunningDeployment] = {}
         self._deploying: set[str] = set()
         self._background: set[asyncio.Task[None]] = set()
@@ -120,15 +126,19 @@ class Supervisor:
     async def run(self) -> None:
         """Serve what the ledger desires, and commands, until SIGTERM, SIGINT or the last deployment's stop.
 
-        Where it is killed instead, its workers go on serving, and the next supervisor adopts them.
+        Where it is killed instead, or gives way, its workers go on serving, and the next supervisor adopts them.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end.set)
         loop.add_signal_handler(signal.SIGHUP, self._end.set if self._in_terminal else self._restart_workers)
+        loop.add_signal_handler(succession.ASKED_BY, lambda: self._start(self._give_way()))
+        succession.let_signals_in()
         self._note(EventKind.SUPERVISOR_STARTED, pid=os.getpid(), version=self._parts.version)
         await self._reconcile()
         await self._control.start()
+        gc.collect()
+        gc.freeze()  # all that was imported stays: no collection is to walk it in the middle of a switch
         chores = [asyncio.create_task(keep_informed(self._parts.manager, self._in_words))]
         chores.append(asyncio.create_task(keep_renewing(self._renewals)))
         if self._detached:
@@ -136,6 +146,9 @@ class Supervisor:
         await self._end.wait()
         for chore in (*chores, *self._background):
             chore.cancel()
+        if self.gives_way:
+            await self._control.stop()
+            return
         self._parts.manager.tell("STOPPING=1")
         reason = "the supervisor was told to end"
         await asyncio.gather(*(found.stop(recorded=False, reason=reason) for found in list(self._running.values())))
@@ -185,7 +198,8 @@ class Supervisor:
     async def _handle(self, command: Command, tell: Tell) -> Reply:
         match command:
             case Ping():
-                return Pong(pid=os.getpid(), version=self._parts.version)
+                opened = tuple(place_of(listener) for listener in self._parts.manager.listeners())
+                return Pong(pid=os.getpid(), version=self._parts.version, opened=opened)
             case Deploy():
                 return await self._deploy(command, tell)
             case Stop():
@@ -211,20 +225,26 @@ class Supervisor:
         self._deploying.add(name)
         try:
             self._around.guards.require(command.config)
-            manifest = await admit_package(self._parts.packages, self._parts.store, command, tell)
+            warm = self._warm_twin(command)
+            package = await admit_package(self._parts.packages, self._parts.store, command, tell, warm)
             if self._end.is_set():
                 raise ConflictError("the supervisor is ending", hint="repeat the command", code="supervisor.ending")
             self._require_settled(name)  # a way back that nobody asked for may have begun meanwhile
-            revision = make_revision(command, manifest, self._parts.ledger, self._parts.clock)
+            revision = make_revision(command, package, self._parts.ledger, self._parts.clock)
             if revision.origin is Origin.DEPLOY:  # a way back is not refused for want of room
-                warm = (running.warm for running in self._running.values() if running.warm is not None)
-                require_room(read_claims(self._parts.ledger, warm), revision.config, self._parts.facts)
+                kept = (running.warm for running in self._running.values() if running.warm is not None)
+                require_room(read_claims(self._parts.ledger, kept), revision.config, self._parts.facts)
             active = None if name not in self._running else self._running[name].active
             require_possible(revision, active)
             running, listener = self._record_revision(revision, command)
         finally:
             self._deploying.discard(name)
         return await running.roll_out(revision, listener, tell, command.until)
+
+    def _warm_twin(self, command: Deploy) -> Revision | None:
+        running = self._running.get(command.config.name or "")
+        warm = None if running is None else running.warm
+        return warm if warm is not None and is_twin(warm, command.expected_digest, command.config) else None
 
     def _require_settled(self, name: str) -> None:
         """Refuse while a rollout of the deployment moves workers or traffic, or it stops."""
@@ -237,34 +257,20 @@ class Supervisor:
         running = self._running.get(revision.deployment)
         shared = None if running is None else running.listener_for(revision)
         listener = self._listen(revision) if shared is None else shared
+        checklist = None if command.checklist is None else command.checklist.model_dump(mode="json")
+        flips = running is not None and takes_over(revision, running.warm)
         try:
-            self._parts.ledger.create_revision(revision)
+            begin_rollout(self._parts.ledger, revision, flips=flips, checklist=checklist)
         except HyperionError:
             if shared is None:
                 listener.close()
             raise
-        checklist = None if command.checklist is None else command.checklist.model_dump(mode="json")
-        self._note(EventKind.ROLLOUT_STARTED, revision, checklist=checklist)
         return running or self._add(revision.deployment), listener
 
     def _listen(self, revision: Revision) -> socket.socket:
         """Open the revision's own socket; a place that another deployment of ours has is named so."""
-        try:
-            return open_listener(revision.config.serve, self._parts.manager.listeners())
-        except HostError as error:
-            wanted = revision.config.serve
-            end = f":{wanted.port}" if wanted.socket is None else f"unix:{wanted.socket}"
-            for other in self._running.values():
-                taken = error.code in ("host.port_in_use", "host.socket_in_use")
-                if taken and other.url and other.url.endswith(end):
-                    raise HostError(
-                        f"{wanted.place} is in use by the deployment {other.name!r}",
-                        hint="give each deployment its own serve.port or serve.socket, or stop that one",
-                        code=error.code,
-                        expected="a place that is free",
-                        actual=other.url,
-                    ) from error
-            raise
+        others = {running.name: running.url for running in self._running.values()}
+        return open_beside(others, revision.config.serve, self._parts.manager.listeners())
 
     async def _stop(self, command: Stop) -> Stopped:
         desired = {d.name for d in self._parts.ledger.deployments() if d.desired_revision is not None}
@@ -308,9 +314,25 @@ class Supervisor:
             )
         return StatsReply(figures=serving_figures(running, active, self._parts.facts, self._parts.clock.now()))
 
+    async def _give_way(self) -> None:
+        """What SIGUSR2 asks for."""
+        _log.info("a fresh supervisor is to take over, once no rollout and no command is under way")
+        await succession.settled(lambda: self._busy)
+        self._tell_reloading()
+        self.gives_way = True
+        self._end.set()
+
+    @property
+    def _busy(self) -> bool:
+        updating = any(running.state.updating or running.state.stopping for running in self._running.values())
+        return updating or bool(self._deploying) or self._control.busy
+
+    def _tell_reloading(self) -> None:
+        self._parts.manager.tell("RELOADING=1", f"MONOTONIC_USEC={round(1e6 * self._parts.clock.monotonic())}")
+
     def _restart_workers(self) -> None:
         """What SIGHUP asks for, and ``systemctl reload``."""
-        self._parts.manager.tell("RELOADING=1", f"MONOTONIC_USEC={round(1e6 * self._parts.clock.monotonic())}")
+        self._tell_reloading()
         for running in self._running.values():
             running.restart()
         self._parts.manager.tell("READY=1")

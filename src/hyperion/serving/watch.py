@@ -64,13 +64,13 @@ class PastTraffic:
         now, reach_s = self._clock.monotonic(), max(PAST_S, window_s)
         if self._marks and now - self._marks[-1][0] < reach_s / PAST_MARKS:
             return
-        self._marks.append((now, read_window(read_slots(self._metrics_dir), revision)))
+        self._marks.append((now, read_window(read_slots(self._metrics_dir, revision), revision)))
         while now - self._marks[0][0] > reach_s:
             self._marks.popleft()
 
     def of(self, revision: int) -> Window:
         """What it answered in the time that is remembered; all that it ever did where nothing is."""
-        now = read_window(read_slots(self._metrics_dir), revision)
+        now = read_window(read_slots(self._metrics_dir, revision), revision)
         return now.minus(self._marks[0][1]) if revision == self._revision and self._marks else now
 
 

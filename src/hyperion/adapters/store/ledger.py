@@ -10,10 +10,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import rfc8785
 from pydantic import ValidationError
 
-from hyperion.adapters.store.ledger_file import empty_ledger, open_ledger_file, transaction, translated
+from hyperion.adapters.store.ledger_file import empty_ledger, open_ledger_file, transaction, translated, write_back
+from hyperion.domain.canonical import canonical
 from hyperion.domain.deployment import Deployment, Revision
 from hyperion.domain.event import START, Event, EventDraft, EventKind, LedgerHead, hash_of
 from hyperion.errors import ConflictError, HostError, NotFoundError
@@ -27,6 +27,8 @@ _SELECT_EVENTS = (
     " AND (:kinds IS NULL OR kind IN (SELECT value FROM json_each(:kinds))) ORDER BY sequence"
 )
 _SELECT_REVISIONS = "SELECT events.* FROM revisions JOIN events USING (sequence) WHERE revisions.deployment = ?"
+TIDY_AFTER = 32
+"""Commits after which the log is written back when nobody waits: a fraction of what SQLite itself would let it grow."""
 _Row = dict[str, Any]
 
 
@@ -42,16 +44,16 @@ class SqliteLedger:
         self._clock = clock
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
+        self._commits = 0
+        """Since the log was last written back."""
 
     def append(self, draft: EventDraft) -> Event:
         with self._writing() as connection:
             return self._append(connection, draft)
 
-    def create_revision(self, revision: Revision) -> Event:
+    def create_revision(self, revision: Revision, *following: EventDraft, active: bool = False) -> Event:
         with self._writing() as connection:
-            (latest,) = connection.execute(
-                "SELECT coalesce(max(number), 0) FROM revisions WHERE deployment = ?", (revision.deployment,)
-            ).fetchone()
+            latest = _latest_number(connection, revision.deployment)
             if revision.number != latest + 1:
                 raise ConflictError(
                     f"revision {revision.number} of {revision.deployment!r} is not next: the latest is {latest}",
@@ -68,17 +70,18 @@ class SqliteLedger:
             connection.execute(
                 "INSERT INTO deployments (name, desired_revision, created_at) VALUES (?, ?, ?)"
                 " ON CONFLICT (name) DO UPDATE SET desired_revision = excluded.desired_revision",
-                (revision.deployment, revision.number, event.model_dump(mode="json")["at"]),
+                (revision.deployment, revision.number, event.model_dump(mode="json", include={"at"})["at"]),
             )
+            if active:
+                _activate(connection, revision.deployment, revision.number)
+            for draft in following:
+                self._append(connection, draft)
             return event
 
     def promote(self, deployment: str, revision: int, draft: EventDraft) -> Event:
         with self._writing() as connection:
             self._revision_row(connection, deployment, revision)
-            connection.execute(
-                "UPDATE deployments SET active_revision = ?1, last_active_revision = ?1 WHERE name = ?2",
-                (revision, deployment),
-            )
+            _activate(connection, deployment, revision)
             return self._append(connection, draft)
 
     def restore_desired(self, deployment: str, revision: int | None, draft: EventDraft) -> Event:
@@ -86,7 +89,12 @@ class SqliteLedger:
             self._require_deployment(connection, deployment)
             if revision is not None:
                 self._revision_row(connection, deployment, revision)
-            connection.execute("UPDATE deployments SET desired_revision = ? WHERE name = ?", (revision, deployment))
+            connection.execute(
+                "UPDATE deployments SET desired_revision = ?1, active_revision = ?1 WHERE name = ?2",
+                (revision, deployment),
+            )
+            if revision is not None:
+                _activate(connection, deployment, revision)
             return self._append(connection, draft)
 
     def stop(self, deployment: str, draft: EventDraft) -> Event:
@@ -100,7 +108,16 @@ class SqliteLedger:
     def deployments(self) -> tuple[Deployment, ...]:
         with self._reading() as connection:
             rows = connection.execute("SELECT * FROM deployments ORDER BY name").fetchall()
-            return tuple(Deployment.model_validate_json(json.dumps(dict(row))) for row in rows)
+            return tuple(_deployment(row) for row in rows)
+
+    def deployment(self, name: str) -> Deployment | None:
+        with self._reading() as connection:
+            row = connection.execute("SELECT * FROM deployments WHERE name = ?", (name,)).fetchone()
+            return None if row is None else _deployment(row)
+
+    def latest_number(self, deployment: str) -> int:
+        with self._reading() as connection:
+            return _latest_number(connection, deployment)
 
     def revision(self, deployment: str, number: int) -> Revision:
         with self._reading() as connection:
@@ -132,6 +149,14 @@ class SqliteLedger:
                 previous = LedgerHead(sequence=row["sequence"], hash=row["hash"])
             return None
 
+    def tidy(self) -> None:
+        """Write the log back to the file before SQLite does it by itself, within a commit that somebody waits for."""
+        with self._lock:
+            if self._connection is not None and self._commits >= TIDY_AFTER:
+                self._commits = 0
+                with translated(self._path):
+                    write_back(self._connection)
+
     def close(self) -> None:
         """Close the file; the next call opens it again."""
         with self._lock:
@@ -159,17 +184,23 @@ class SqliteLedger:
                 with translated(self._path):
                     yield self._connection
             except ValidationError as error:
-                raise HostError(
-                    f"the ledger {self._path} holds a row that is no {error.title}: {error.errors()[0]['msg']}",
-                    hint="'hyperion log verify' finds out whether something else than hyperion changed it; where "
-                    "the chain is whole, a later Hyperion wrote it: upgrade hyperion-deploy",
-                    code="ledger.corrupt",
-                ) from error
+                raise self._corrupt(f"{error.title}: {error.errors()[0]['msg']}") from error
+            except (json.JSONDecodeError, RecursionError) as error:
+                raise self._corrupt(f"JSON: {error}") from error
+
+    def _corrupt(self, expected: str) -> HostError:
+        return HostError(
+            f"the ledger {self._path} holds a row that is no {expected}",
+            hint="'hyperion log verify' finds out whether something else than hyperion changed it; where the chain is "
+            "whole, a later Hyperion wrote it: upgrade hyperion-deploy",
+            code="ledger.corrupt",
+        )
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         with self._opened() as connection, transaction(connection):
             yield connection
+            self._commits += 1
 
     def _append(self, connection: sqlite3.Connection, draft: EventDraft) -> Event:
         event = draft.after(self._head(connection), self._clock.now())
@@ -209,7 +240,7 @@ def _event(row: _Row) -> Event:
 def _row(event: Event) -> _Row:
     """The columns of an event; its data is canonical JSON, so that one event has one row."""
     fields = event.model_dump(mode="json")
-    return fields | {"data": rfc8785.dumps(fields["data"]).decode()}
+    return fields | {"data": canonical(fields["data"]).decode()}
 
 
 def _follows(row: _Row, head: LedgerHead) -> bool:
@@ -219,9 +250,27 @@ def _follows(row: _Row, head: LedgerHead) -> bool:
     try:
         data = json.loads(row["data"])
         fields = {column: value for column, value in row.items() if column != "hash"} | {"data": data}
-        return bool(row["hash"] == hash_of(fields)) and rfc8785.dumps(data).decode() == row["data"]
+        return bool(row["hash"] == hash_of(fields)) and canonical(data).decode() == row["data"]
     except (ValueError, TypeError, RecursionError):  # not JSON, not UTF-8, no text, or deeper than any event
         return False
+
+
+def _latest_number(connection: sqlite3.Connection, deployment: str) -> int:
+    row = connection.execute(
+        "SELECT number FROM revisions WHERE deployment = ? ORDER BY number DESC LIMIT 1", (deployment,)
+    ).fetchone()
+    return 0 if row is None else int(row["number"])
+
+
+def _activate(connection: sqlite3.Connection, deployment: str, revision: int) -> None:
+    connection.execute(
+        "UPDATE deployments SET active_revision = ?1, last_active_revision = ?1 WHERE name = ?2",
+        (revision, deployment),
+    )
+
+
+def _deployment(row: sqlite3.Row) -> Deployment:
+    return Deployment.model_validate_json(json.dumps(dict(row)))
 
 
 def _revision(row: _Row) -> Revision:

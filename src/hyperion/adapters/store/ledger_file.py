@@ -167,6 +167,12 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def write_back(connection: sqlite3.Connection) -> None:
+    """Move what the log holds into the file, as far as no reader is in the way; waits for nobody."""
+    with closing(connection.execute("PRAGMA wal_checkpoint(PASSIVE)")) as rows:
+        rows.fetchall()
+
+
 def _name_of(error: sqlite3.Error) -> str:
     """SQLite's name of the error, such as ``SQLITE_BUSY_SNAPSHOT``."""
     return getattr(error, "sqlite_errorname", None) or "SQLITE_ERROR"
