@@ -8,7 +8,7 @@ READY := $(VENV)/ready
 ATHERIS := .cache/fuzz/site
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test test-slow lint types imports format bench bench-format bench-quantization bench-serving onnx-backend crash faults soak hostile hostile-models fuzz docs lock clean
+.PHONY: help setup demo test test-slow lint types imports format bench bench-format bench-quantization bench-serving onnx-backend crash faults soak hostile hostile-models fuzz recording docs lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/' | expand -t 22
@@ -25,7 +25,7 @@ demo: $(READY) ## Take a real model the whole way: package, verify, deploy, swap
 test: $(READY) ## Run the tests in two processes (PYTEST_ARGS="-n 0 …": in one)
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal $(PYTEST_ARGS)
 
-test-slow: $(READY) ## Run the suites that download real models (magika, MiniLM)
+test-slow: $(READY) ## Run the suites that download real models (magika, MiniLM), and follow the how-to guides
 	$(BIN)/python -m pytest -m slow --timeout 1800 $(PYTEST_ARGS)
 
 crash: $(READY) ## Cut the power 10,000 times, kill 100 processes, fail every write: old or new, never between (5 minutes)
@@ -77,6 +77,9 @@ bench-quantization: $(READY) ## Measure accuracy, bytes, load, memory and latenc
 
 bench-serving: $(READY) ## Measure serving, swaps and canaries against MLServer and Triton's front end (10 minutes)
 	$(BIN)/python -m benchmarks.serving $(BENCH_ARGS)
+
+recording: $(READY) ## Type the deployment guide under load, with bad candidates and killed processes; writes docs/explanation/recorded-run.md
+	$(BIN)/python -m benchmarks.recording
 
 docs: $(READY) ## Generate docs/reference from the code
 	$(BIN)/python -m docs.generate

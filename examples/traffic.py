@@ -24,8 +24,8 @@ class Answer:
     Attributes:
         at_s: When it came, in seconds since the traffic began.
         latency_ms: From sending to the whole answer.
-        revision: What answered; None for a failed request.
-        version: Version of the model that answered; None for a failed request.
+        revision: What answered; None where nothing did, or it did not say.
+        version: Version of the model that answered; None likewise.
         fault: Why it failed; None where it did not.
     """
 
@@ -127,6 +127,8 @@ class Traffic:
             response = connection.getresponse()
             raw = response.read()
             if response.status != http.HTTPStatus.OK:
+                revision = int(response.getheader("hyperion-revision", 0)) or None
+                version = response.getheader("hyperion-version")
                 fault: str | None = f"status {response.status}: {raw[:200].decode(errors='replace')}"
             else:
                 answer = json.loads(raw)

@@ -4,47 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from examples.deployment_guide import COMMANDS, PACKAGING, copied_folder
 from tests.ports import free_port
-
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-
-COMMANDS = """
-hyperion package model --input model_dir --output model.hyperion
-hyperion extract model --input model.hyperion --output model_dir
-hyperion verify model --input model.hyperion
-
-hyperion version check model.hyperion
-hyperion version update model.hyperion --major
-hyperion version update model.hyperion --minor
-hyperion version update model.hyperion --patch
-hyperion version compare model_v1.hyperion model_v2.hyperion
-
-hyperion backup model --name current_model --output backup/
-hyperion deploy model --input model.hyperion --config deployment.json
-hyperion verify deployment --model model.hyperion --config verification.json
-hyperion monitor model --model model.hyperion --metrics metrics.json
-
-hyperion rollback model --backup backup/current_model --reason "Performance issues"
-hyperion verify deployment --model backup/current_model
-hyperion log rollback --backup backup/current_model --reason "Performance issues"
-
-hyperion verify integrity model.hyperion
-hyperion verify performance model.hyperion --dataset test_data/
-hyperion verify memory model.hyperion --config memory_config.json
-hyperion verify compatibility model.hyperion --platform target_platform
-
-hyperion monitor performance --model model.hyperion --interval 60
-hyperion monitor resources --model model.hyperion --interval 30
-hyperion monitor errors --model model.hyperion --log errors.log
-"""
-"""The guide's commands in its order, to the letter."""
 
 
 @pytest.fixture
@@ -62,15 +29,7 @@ def shell(tmp_path: Path) -> Iterator[dict[str, str]]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A copy of the example folder as it is committed, on a free port."""
-    shutil.copytree(EXAMPLES / "mnist", tmp_path / "examples" / "mnist")
-    folder = tmp_path / "examples" / "guide"
-    shutil.copytree(
-        EXAMPLES / "guide", folder, ignore=shutil.ignore_patterns("*.hyperion", "backup", "metrics.json", "errors.log")
-    )
-    config = json.loads((folder / "deployment.json").read_text())
-    config["serve"]["port"] = free_port()
-    (folder / "deployment.json").write_text(json.dumps(config))
-    return folder
+    return copied_folder(tmp_path, free_port())
 
 
 @pytest.fixture
@@ -97,7 +56,7 @@ def as_pasted(command: str) -> str:
 @pytest.mark.timeout(600)
 def test_every_command_of_the_guide_succeeds_when_pasted_from_top_to_bottom(guide: Path, shell: dict[str, str]) -> None:
     failures = []
-    for command in filter(None, COMMANDS.splitlines()):
+    for command in COMMANDS:
         done = run(as_pasted(command), guide, shell)
         if done.returncode != 0:
             failures.append(f"$ {command}\nexit code {done.returncode}\n{done.stdout}{done.stderr}")
@@ -116,7 +75,7 @@ def _inspected(folder: Path, shell: dict[str, str]) -> dict[str, object]:
 def test_packaging_and_extracting_in_the_guides_folder_twice_changes_nothing(
     folder: Path, shell: dict[str, str]
 ) -> None:
-    commands = COMMANDS.splitlines()[1:3]
+    commands = PACKAGING[:2]
     first = [run(command, folder, shell) for command in commands]
     before = _inspected(folder, shell)
     second = [run(command, folder, shell) for command in commands]

@@ -1,9 +1,8 @@
-"""Binary tensors through real workers, and NVIDIA's own client, unmodified, against them."""
+"""Binary tensors through real workers."""
 
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,11 +10,9 @@ import httpx
 import numpy as np
 import pytest
 from tests import models
-from tests.oracle_venv import TRITON_CLIENT, oracle
-from tests.worker_kit import DEPLOYMENT, INFER, Pair, pair_of_workers
+from tests.worker_kit import INFER, Pair, pair_of_workers
 
 X = models.inputs(rows=3, seed=3)
-TRITON_TALK = Path(__file__).with_name("triton_talk.py")
 
 
 @pytest.fixture(scope="module")
@@ -64,25 +61,6 @@ def test_a_body_that_is_shorter_than_its_sizes_say_is_a_bad_request(pair: Pair) 
         pair.kit.url + INFER, content=b"{}", headers={"Inference-Header-Content-Length": "99"}, trust_env=False
     )
     assert (answer.status_code, "99 of 2 bytes" in answer.json()["error"]) == (400, True)
-
-
-@pytest.mark.slow
-def test_the_unmodified_triton_client_asks_and_understands(pair: Pair) -> None:
-    python = oracle(*TRITON_CLIENT) / "python"
-    command = [str(python), str(TRITON_TALK), pair.kit.url.removeprefix("http://"), DEPLOYMENT]
-    talk = json.dumps({"x": X.tolist(), "y": models.expected(models.mlp(0), X).tolist()})
-    done = subprocess.run(command, input=talk, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads(done.stdout) == [
-        "live",
-        "metadata",
-        "json",
-        "binary",
-        "mixed",
-        "one-by-one",
-        "errors",
-        "parallel",
-    ]
 
 
 def test_a_large_request_in_many_pieces_is_answered_right_wherever_its_json_ends(pair: Pair) -> None:

@@ -1,13 +1,17 @@
-"""What tritonclient[http] is asked to do by test_binary_over_http; runs in tritonclient's own environment.
+"""What tritonclient[http] is asked to do by test_triton_client; runs in tritonclient's own environment.
 
-``python triton_talk.py HOST:PORT MODEL`` with ``{"x": rows, "y": answers}`` on standard input; prints what went well.
+``python triton_talk.py TOPIC HOST:PORT MODEL`` reads what the topic needs as JSON from standard input, and prints what
+it found as JSON.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import threading
+from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tritonclient.http as triton
@@ -23,10 +27,10 @@ def refusal(ask: Callable[[], object]) -> str:
     raise AssertionError("it did not fail")
 
 
-def main(address: str, model: str) -> None:
+def tensors(client: triton.InferenceServerClient, model: str) -> list[str]:
+    """Everything that it can do with numbers; ``{"x": rows, "y": answers}`` are given."""
     given = json.loads(sys.stdin.read())
     x, y = (np.array(given[key], np.float32) for key in ("x", "y"))
-    client = triton.InferenceServerClient(address, concurrency=4)
     done = []
 
     def tensor(values: np.ndarray, *, binary: bool) -> triton.InferInput:
@@ -78,12 +82,71 @@ def main(address: str, model: str) -> None:
         assert words in found, found
     done.append("errors")
 
+    right(client.infer(model, [tensor(x, binary=True)], response_compression_algorithm="gzip"))
+    for algorithm in ("gzip", "deflate"):
+        found = refusal(lambda: client.infer(model, [tensor(x, binary=True)], request_compression_algorithm=algorithm))  # noqa: B023
+        assert f"{algorithm!r} is not taken" in found, found
+    right(client.infer(model, [tensor(x, binary=True)]))
+    done.append("compression")
+
     for asked in [client.async_infer(model, [tensor(x, binary=True)]) for _ in range(8)]:
         right(asked.get_result())
     done.append("parallel")
-    client.close()
-    sys.stdout.write(json.dumps(done))
+    return done
+
+
+def texts(client: triton.InferenceServerClient, model: str) -> dict[str, list[Any]]:
+    """The labels and scores of texts, sent as bytes and as JSON; a list of them is given."""
+    given = np.array(json.loads(sys.stdin.read()), np.object_)
+    assert {"text", "label", "score"} <= {
+        tensor["name"] for side in ("inputs", "outputs") for tensor in client.get_model_metadata(model)[side]
+    }
+    answers = []
+    for binary in (True, False):
+        tensor = triton.InferInput("text", [len(given)], "BYTES")
+        tensor.set_data_from_numpy(given, binary_data=binary)
+        asked = [triton.InferRequestedOutput(name, binary_data=binary) for name in ("label", "score")]
+        found = client.infer(model, [tensor], outputs=asked)
+        labels = [label.decode() if isinstance(label, bytes) else label for label in found.as_numpy("label")]
+        answers.append((labels, [float(score) for score in found.as_numpy("score")]))
+    assert answers[0] == answers[1], answers
+    return {"label": answers[0][0], "score": answers[0][1]}
+
+
+def without_pause(client: triton.InferenceServerClient, model: str) -> dict[str, Any]:
+    """How many right answers of each version, and each fault, one connection saw until standard input ended.
+
+    Its first line is ``{"x": rows, "answers": {version: answers}}``; "sending" is printed with the first answer.
+    """
+    given = json.loads(sys.stdin.readline())
+    x = np.array(given["x"], np.float32)
+    expected = {version: np.array(y, np.float32) for version, y in given["answers"].items()}
+    tensor = triton.InferInput("x", list(x.shape), "FP32")
+    tensor.set_data_from_numpy(x)
+    ended = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+    versions: Counter[str] = Counter()
+    faults: Counter[str] = Counter()
+    while not ended.is_set():
+        try:
+            found = client.infer(model, [tensor])
+            version = found.get_response()["model_version"]
+            np.testing.assert_allclose(found.as_numpy("probabilities"), expected[version], rtol=1e-4, atol=1e-6)
+            versions[version] += 1
+        except (InferenceServerException, OSError, AssertionError, KeyError) as error:
+            faults[f"{type(error).__name__}: {error}"[:200]] += 1
+        if versions.total() + faults.total() == 1:
+            print("sending", flush=True)  # noqa: T201
+    return {"versions": versions, "faults": faults}
+
+
+TOPICS = {"tensors": (tensors, 4), "texts": (texts, 1), "without-pause": (without_pause, 1)}
+"""What is asked, and over how many connections at most."""
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    talk, connections = TOPICS[sys.argv[1]]
+    client = triton.InferenceServerClient(sys.argv[2], concurrency=connections)
+    outcome = talk(client, sys.argv[3])
+    client.close()
+    sys.stdout.write(json.dumps(outcome))
