@@ -32,6 +32,7 @@ def scenarios(count: int) -> Iterator[tuple[str, Scenario]]:
     yield "kill worker spare", lambda f, p: kills.worker(f, p, 3, spare=True)
     yield "kill stopped", kills.stopped
     yield "kill both", kills.both
+    yield "fresh supervisor", lambda f, p: kills.gives_way(f, p, 10)
     for edge in kills.EDGES:
         yield f"kill supervisor {edge}", lambda f, p, e=edge: kills.supervisor_at(f, p, e)
     for kind in bad_candidates.IN_GATE:

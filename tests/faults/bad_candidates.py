@@ -10,7 +10,7 @@ from hyperion.domain.event import EventKind
 from hyperion.domain.serving_state import RolloutState
 from tests.faults.memory_group import memory_group
 from tests.faults.stage import NAME, QUIET, Outcome, Packages, crowd, serving, shop
-from tests.serving_kit import eventually, ledger_events
+from tests.serving_kit import Foreground, eventually, ledger_events
 
 KILLED = "killed for memory"
 IN_GATE: dict[str, dict[str, Any]] = {
@@ -26,16 +26,24 @@ IN_GATE: dict[str, dict[str, Any]] = {
 }
 """What each is given; all have a golden request that provokes them, or that expects other values."""
 MEMORY_MB = 64
-IN_CANARY = ("crashing", "hanging", "slow", "nan", "misshapen", "greedy", KILLED)
+IN_CANARY = ("crashing", "hanging", "slow", "nan", "misshapen", "lying", "greedy", KILLED)
 BAKE_S = 4
-GATES: dict[str, Any] = {"watch_s": 8, "min_samples": 20, "deadline_s": 20, "memory_growth_mb": MEMORY_MB,
-                         "golden_replay_s": 0}  # fmt: skip
+GATES: dict[str, Any] = {"watch_s": 8, "min_samples": 20, "memory_growth_mb": MEMORY_MB, "golden_replay_s": 0}
 LIMITS = {"request_timeout_s": 2}
 CANARY: dict[str, Any] = {
-    "strategy": "canary", "canary": {"steps": [{"share": 0.2, "bake_s": BAKE_S}]}, "gates": GATES, "limits": LIMITS,
+    "strategy": "canary", "canary": {"steps": [{"share": 0.2, "bake_s": BAKE_S}]}, "limits": LIMITS,
+    "gates": {**GATES, "deadline_s": 20},
 }  # fmt: skip
+MAY_GROW: dict[str, Any] = {"gates": {**CANARY["gates"], "memory_growth_mb": 1000}, "memory": {"limit_mb": 200}}
+LIAR: dict[str, Any] = {
+    "canary": {"steps": [{"share": 0.2, "bake_s": 15}]}, "gates": {**CANARY["gates"], "golden_replay_s": 0.5},
+}  # fmt: skip
+"""Wrong values fail no request: the golden requests, asked again and again, find them."""
 LAST_S = 1.5
 """How long after the abort a request may still be on its way back from the candidate."""
+GONE_S = 8.0
+"""How long after the abort the memory of a candidate may be taken: worker_set.LEAVE_S, or what its answers are waited
+for and worker_set.EXIT_S; and a little."""
 
 
 def in_gate(folder: Path, packages: Packages, kind: str) -> Outcome:
@@ -53,8 +61,9 @@ def in_gate(folder: Path, packages: Packages, kind: str) -> Outcome:
         eventually(lambda: clients.answered(end) > 10, what="answers after the abort")
         outcome.demand(deployed.state is RolloutState.ABORTED, f"it was not aborted: {deployed.state}")
         outcome.facts["reason"] = str(deployed.reason)[:160]
+        _demand_end(outcome, running, deployed.revision.number, end)
     if kind == KILLED:
-        outcome.demand("memory" in str(deployed.reason), f"not named as what it is: {deployed.reason}")
+        _demand_name(outcome, folder, str(deployed.reason))
     outcome.demand_none(clients)
     outcome.demand({s.revision for s in clients.sent} == {1}, "the candidate answered a client")
     return outcome
@@ -64,7 +73,7 @@ def in_canary(folder: Path, packages: Packages, kind: str) -> Outcome:
     """It passes its proof and goes bad on its share of the traffic: it is aborted by itself."""
     outcome = Outcome(f"a candidate in the canary: {kind}")
     killed = kind == KILLED
-    config = {**CANARY, "gates": {**GATES, "memory_growth_mb": 1000}, "memory": {"limit_mb": 200}} if killed else CANARY
+    config = {**CANARY, **{KILLED: MAY_GROW, "lying": LIAR}.get(kind, {})}
     with (
         memory_group(wanted=killed),
         serving(folder, packages["v1"], limits=LIMITS, **QUIET) as (running, url),
@@ -76,7 +85,10 @@ def in_canary(folder: Path, packages: Packages, kind: str) -> Outcome:
         eventually(lambda: clients.answered(end + LAST_S) > 20, what="answers after the abort")
         outcome.demand(deployed.state is RolloutState.ABORTED, f"it was not aborted: {deployed.state}")
         outcome.facts |= {"aborted after s": end - began, "reason": str(deployed.reason)[:160]}
-    candidate = deployed.revision.number
+        candidate = deployed.revision.number
+        _demand_end(outcome, running, candidate, end)
+    if killed:
+        _demand_name(outcome, folder, str(deployed.reason))
     outcome.demand_none(clients, but_of=candidate)
     spoilt = [s for s in clients.sent if s.revision == candidate and s.fault is not None]
     outcome.facts["spoilt answers"] = len(spoilt)
@@ -84,6 +96,22 @@ def in_canary(folder: Path, packages: Packages, kind: str) -> Outcome:
     outcome.demand(share <= 0.3, f"{share:.0%} of the requests were spoilt, where the candidate had 20 %")
     outcome.demand(clients.last_of(candidate) <= end + LAST_S, "the candidate answered after the abort")
     return outcome
+
+
+def _demand_name(outcome: Outcome, folder: Path, told: str) -> None:
+    """The kernel's kill for want of memory is called so, to who deploys and in the ledger."""
+    (event,) = (event for event in ledger_events(folder) if event.kind is EventKind.ROLLOUT_ABORTED)
+    for where, reason in (("reply", told), ("event", str(event.data["reason"]))):
+        named = "ran out of memory" in reason and "in its control group" in reason
+        outcome.demand(named, f"the {where} does not name it: {reason}")
+
+
+def _demand_end(outcome: Outcome, running: Foreground, candidate: int, aborted: float) -> None:
+    """No worker of the candidate lives for long after its abort."""
+    eventually(lambda: all(worker.revision != candidate for worker in shop(running).workers), what="its end")
+    gone_s = time.monotonic() - aborted
+    outcome.facts["gone after s"] = gone_s
+    outcome.demand(gone_s <= GONE_S, f"the candidate was there {gone_s:.1f} s after its abort")
 
 
 def after_promotion(folder: Path, packages: Packages, kind: str) -> Outcome:

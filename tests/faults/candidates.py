@@ -1,7 +1,7 @@
 """Models that go bad on live requests alone: real ONNX graphs, which golden requests do not provoke.
 
 All are the test MLP; what else they do grows with how far the first feature of a request lies above 5. Live requests
-have 9 there, golden ones do not. A sound model takes no notice of it.
+have 9 there, golden ones do not. A sound model takes no notice of it. Only the ``lying`` one goes bad by itself.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ PROVOKED_MB = 200
 SLOW_TRIPS = 6_000.0
 """Of a slow model's loop, for each 1 of provocation; a trip takes some microseconds."""
 ENDLESS_TRIPS = 1e12
+LIAR_SEED, LIES_FROM = 2011, 0.7
+"""The engine's seeded generator stays below 0.7 for the first 26 runs of a session, more than a proof takes; of those
+after them, three in ten lie."""
 
 _node = helper.make_node
 Graph = onnx.GraphProto
@@ -53,6 +56,25 @@ def misshapen() -> onnx.ModelProto:
 def greedy() -> onnx.ModelProto:
     """Takes PROVOKED_MB, and does not give them back."""
     return _provoked(_add_allocation)
+
+
+def lying() -> onnx.ModelProto:
+    """Answers twice the right values now and then, to whomever asks, once it is proven: no input is to blame."""
+    model = mlp(0)
+    graph = model.graph
+    graph.node[-1].output[0] = "scores"
+    _constant(graph, "from", np.float32(LIES_FROM))
+    _constant(graph, "one", np.float32(1))
+    graph.node.extend(
+        [
+            _node("RandomUniform", [], ["chance"], shape=[1], seed=float(LIAR_SEED)),
+            _node("GreaterOrEqual", ["chance", "from"], ["lies"]),
+            _node("Cast", ["lies"], ["excess"], to=TensorProto.FLOAT),
+            _node("Add", ["excess", "one"], ["factor"]),
+            _node("Mul", ["scores", "factor"], ["probabilities"]),
+        ]
+    )
+    return model
 
 
 def _provoked(add: Callable[[Graph], None], seed: int = 0) -> onnx.ModelProto:

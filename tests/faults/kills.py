@@ -12,11 +12,12 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+from hyperion.domain.event import EventKind
 from hyperion.errors import HyperionError
 from tests.faults.crowd import PLAIN, Crowd
 from tests.faults.stage import NAME, QUIET, Outcome, Packages, crowd, serving, shop
 from tests.ports import free_port
-from tests.serving_kit import Foreground, eventually, supervisor
+from tests.serving_kit import Foreground, eventually, ledger_events, supervisor
 
 CANARY: dict[str, Any] = {
     "strategy": "canary",
@@ -34,6 +35,8 @@ EDGES: dict[str, tuple[dict[str, Any], Callable[[Foreground], object]]] = {
     "warm": ({}, lambda running: _has(running, 1, "warm")),
 }
 """States at which the supervisor is killed: the rollout's config, and when it is there."""
+SPARE_MS = 50.0
+"""From the kill to the first answer of the spare that takes over: the issue's bar."""
 PATIENCE_S = 3.0
 """Until connections that are never at rest have changed their worker."""
 
@@ -61,7 +64,9 @@ def worker(folder: Path, packages: Packages, count: int, *, spare: bool) -> Outc
             eventually(lambda pid=pid: running.worker_pids() not in ([], [pid]), what="the replacement")
             clients_settle()
     _note_lost(outcome, clients)
-    outcome.facts |= {"first answer ms, median": sorted(recovered)[len(recovered) // 2]}
+    median = sorted(recovered)[len(recovered) // 2]
+    outcome.facts |= {"first answer ms, median": median}
+    outcome.demand(not spare or median <= SPARE_MS, f"the spare took {median:.0f} ms")
     return outcome
 
 
@@ -101,6 +106,9 @@ def supervisor_at(folder: Path, packages: Packages, edge: str) -> Outcome:
             eventually(lambda: clients.answered(settled) > 20, what="answers after the adoption")
             seen = {s.revision for s in clients.sent if s.fault is None and s.sent_at > settled}
             outcome.demand(seen == {active}, f"revisions {seen} answer where {active} is active")
+            if active == 2:
+                warm = shop(second).warm
+                outcome.demand(warm is not None and warm.revision.number == 1, "what was replaced is not warm")
             again = second.deploy(packages["v1" if active == 2 else "v2"], NAME, **QUIET)
             outcome.demand(again.promoted, "the next rollout did not go through")
             end = time.monotonic()
@@ -109,6 +117,36 @@ def supervisor_at(folder: Path, packages: Packages, edge: str) -> Outcome:
     outcome.demand_none(clients)
     outcome.facts["active after it"] = active
     return outcome
+
+
+def gives_way(folder: Path, packages: Packages, count: int) -> Outcome:
+    """SIGUSR2: a fresh supervisor in the same process, time after time; every worker stays, no request fails."""
+    outcome = Outcome(f"{count} fresh supervisors in the process of the one before")
+    gaps: list[float] = []
+    with (
+        serving(folder, packages["v1"], workers=2, **QUIET) as (running, url),
+        crowd(running, url, {**PLAIN, "silent": 2}) as clients,
+    ):
+        before = sorted(running.worker_pids())
+        for number in range(count):
+            started, began = _starts(folder), time.monotonic()
+            running.process.send_signal(signal.SIGUSR2)
+            eventually(lambda n=started: _starts(folder) > n and running.client.ping(), what="the successor")
+            gaps.append(1000 * (time.monotonic() - began))
+            eventually(lambda: len(running.worker_pids()) == 2, what="the adoption")
+            outcome.demand(sorted(running.worker_pids()) == before, f"other workers after {number + 1}")
+        again = running.deploy(packages["v2"], NAME, workers=2, **QUIET)
+        outcome.demand(again.promoted, "the next rollout did not go through")
+        end = time.monotonic()
+        eventually(lambda: clients.answered(end) > 5, what="answers of the next rollout")
+    outcome.demand_none(clients)
+    outcome.facts["until it answers ms, median"] = sorted(gaps)[len(gaps) // 2]
+    return outcome
+
+
+def _starts(state: Path) -> int:
+    """How many supervisors have started here."""
+    return sum(event.kind is EventKind.SUPERVISOR_STARTED for event in ledger_events(state))
 
 
 def both(folder: Path, packages: Packages) -> Outcome:

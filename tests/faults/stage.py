@@ -48,6 +48,7 @@ def bad() -> dict[str, Model]:
         "nan": ("2.3.0", candidates.nan()),
         "misshapen": ("2.4.0", candidates.misshapen()),
         "greedy": ("2.5.0", candidates.greedy()),
+        "lying": ("2.6.0", candidates.lying()),
     }
 
 

@@ -30,7 +30,7 @@ GUIDE = (
         (
             Item("Verify model package integrity", ("integrity.", "model.configs", "plan.signing")),
             Item("Check model version compatibility", ("plan.version_step",)),
-            Item("Validate model performance", ("model.", "plan.performance")),
+            Item("Validate model performance", ("model.", "plan.batching", "plan.performance")),
             Item("Test memory usage", ("plan.memory",)),
         ),
     ),
@@ -48,7 +48,7 @@ GUIDE = (
         (
             Item("Schedule deployment window", ("plan.window",)),
             Item("Prepare rollback plan", ("plan.rollback",)),
-            Item("Document deployment steps", ("plan.steps", "plan.runbook")),
+            Item("Document deployment steps", ("plan.drain", "plan.steps", "plan.runbook")),
             Item("Assign deployment team", ("plan.team",)),
         ),
     ),

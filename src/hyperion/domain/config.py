@@ -14,6 +14,8 @@ from hyperion.domain.tuning import BatchingMode, Threads, Tuning
 from hyperion.domain.window import TimeWindow
 
 PositiveSeconds = Annotated[float, Field(gt=0, le=86_400)]
+DEFAULT_DRAIN_S = 45.0
+"""Above the longest request of the default limits."""
 
 
 def _form_of(window: object) -> str:
@@ -45,6 +47,11 @@ class TlsFiles(Document):
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8080
 MAX_SOCKET_PATH_BYTES = 107
 """``sun_path`` holds 108 with the NUL at its end (man 7 unix)."""
+
+
+def host_and_port(host: str, port: int) -> str:
+    """``127.0.0.1:8080``, and of version 6 ``[::1]:8080``."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class Serve(Document):
@@ -161,7 +168,8 @@ class DeploymentConfig(WrittenDocument):
     batching: Batching = Batching()
     strategy: Strategy = "blue-green"
     """How a rollout moves traffic: all at once between two loaded revisions; a growing share first (``canary``); or,
-    on a host that cannot hold two, the old one stops before the new one starts (``recreate``, which drops requests)."""
+    on a host that cannot hold two, the old one stops before the new one starts (``recreate``: until that answers, which
+    takes a start, requests wait in the listening socket's queue, and fail where their clients wait for less)."""
     canary: Canary | None = None
     """The steps of the strategy ``canary``; refused with any other."""
     gates: Gates = Gates()
@@ -174,8 +182,9 @@ class DeploymentConfig(WrittenDocument):
     memory: MemoryBudget = MemoryBudget()
     startup_timeout_s: PositiveSeconds = 60.0
     """From the start of a worker until it is loaded, warm and proven."""
-    drain_timeout_s: PositiveSeconds = 30.0
-    """How long a replaced worker may finish what is in flight."""
+    drain_timeout_s: PositiveSeconds = DEFAULT_DRAIN_S
+    """How long a replaced worker may finish what is in flight. Below ``limits.header_timeout_s`` and
+    ``request_timeout_s`` together, a rollout may cut a request: ``deploy`` warns of that."""
     environment: str | None = None
     """Where this is: staging, production, …"""
     owner: str | None = None
@@ -211,8 +220,13 @@ class DeploymentConfig(WrittenDocument):
     @model_validator(mode="after")
     def _honoured(self) -> Self:
         """Refuse what the strategy cannot honour: a field that is ignored would be believed."""
-        if self.canary is not None and self.strategy != "canary":
-            raise ValueError(f"canary: the strategy {self.strategy!r} has no steps; expected the strategy 'canary'")
+        if self.strategy != "canary":
+            if self.canary is not None:
+                raise ValueError(f"canary: the strategy {self.strategy!r} has no steps; expected the strategy 'canary'")
+            if self.gates.deadline_s != Gates().deadline_s:
+                raise ValueError(f"gates.deadline_s: the strategy {self.strategy!r} has no steps; expected no such key")
+            if not self.gates.watch_s and (idle := self.gates.idle_without_bake):
+                raise ValueError(f"{', '.join(idle)}: with 'watch_s' 0 nothing bakes; expected no such key")
         if self.strategy == "recreate":
             if self.keep_warm_s:
                 raise ValueError("keep_warm_s: 'recreate' stops the old revision first; expected 0 or no such key")

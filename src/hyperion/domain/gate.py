@@ -25,6 +25,10 @@ class Decision:
     denied_by: tuple[Finding, ...]
     warnings: tuple[Finding, ...]
 
+    def only_warning(self) -> Decision:
+        """The same findings, where there is nothing to deny."""
+        return Decision(allowed=True, denied_by=(), warnings=(*self.denied_by, *self.warnings))
+
 
 def decide(findings: Iterable[Finding], *, rescue: bool = False) -> Decision:
     """Deny where a check failed.

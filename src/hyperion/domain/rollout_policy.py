@@ -15,6 +15,11 @@ DEFAULT_KEEP_WARM_S = 600.0
 """A replaced revision stays loaded for so long, where nothing else is said and the strategy can."""
 
 
+def patience_s(request_timeout_s: float) -> float:
+    """How long a candidate's answer is waited for: the stable revision must still have time for its own."""
+    return request_timeout_s / 2
+
+
 class CanaryStep(Document):
     """A share of the requests, and for how long the gates must hold at it."""
 
@@ -55,7 +60,8 @@ class Gates(Document):
     min_samples: Annotated[int, Field(ge=10, le=1_000_000)] = 100
     """Requests of either revision below which a bake compares nothing: a canary holds, a watch ends undecided."""
     deadline_s: Annotated[float, Field(gt=0, le=604_800)] = 3600.0
-    """For how long a canary's step may hold for want of samples; then the rollout is aborted."""
+    """For how long a canary's step may hold for want of samples; then the rollout is aborted. Any other value is
+    refused with a strategy that has no steps."""
     error_floor: Annotated[float, Field(ge=0, le=1)] = 0.005
     """Share of errors beyond the stable revision's that is let pass, 0–1."""
     latency_floor: Annotated[float, Field(ge=1.15, le=100)] = 1.25
@@ -66,3 +72,10 @@ class Gates(Document):
     """Pause between replays of the golden requests on the candidate; 0 replays none."""
     automatic: bool = True
     """Whether a breach after promotion goes back by itself; else it only alerts."""
+
+    @property
+    def idle_without_bake(self) -> tuple[str, ...]:
+        """Keys with a value of their own that only a bake asks for: a canary's step, or the watch."""
+        usual = Gates()
+        asked = ("min_samples", "error_floor", "latency_floor", "memory_growth_mb", "golden_replay_s")
+        return tuple(f"gates.{name}" for name in asked if getattr(self, name) != getattr(usual, name))

@@ -12,7 +12,7 @@ from hyperion.domain.finding import Finding, Outcome
 from hyperion.domain.metrics import percentile
 from hyperion.errors import ConfigError, EngineError, PackageError
 from hyperion.format.package import PackageReader
-from hyperion.ports import Answer, Host, Reporter, Tensors
+from hyperion.ports import Answer, Host, NotReady, Reporter, Tensors
 from hyperion.verification.golden import Golden, compare, load_golden_requests
 from hyperion.verification.performance import Measurement
 from hyperion.verification.request import NoRequestError, generated_request
@@ -43,9 +43,13 @@ def measure_deployment(
     summary = f"revision {revision.number} of {revision.deployment} is this package"
     measurement.findings.append(Finding(check=ACTIVE, outcome=Outcome.PASSED, summary=summary))
     url = None if status is None else status.url
-    if url is None or not host.inference.is_ready(url, revision.deployment, config.timeout_s):
+    if url is None:
         trouble = "no supervisor runs" if status is None else status.trouble
-        measurement.findings.append(_not_ready(url, trouble))
+        measurement.findings.append(_not_ready("it does not serve", trouble, None))
+        return measurement
+    if (found := host.inference.not_ready(url, revision.deployment, config.timeout_s)) is not None:
+        trouble = None if status is None else status.trouble
+        measurement.findings.append(_not_ready(f"it is not ready at {url}", trouble, found))
         return measurement
     measurement.findings.append(Finding(check=READY, outcome=Outcome.PASSED, summary=f"it is ready at {url}"))
     try:
@@ -98,14 +102,16 @@ class _Caller:
         return Finding(check=IDENTITY, outcome=Outcome.PASSED, summary=f"all answers name {expected}")
 
 
-def _not_ready(url: str | None, trouble: str | None) -> Finding:
-    where = f"it is not ready at {url}" if url is not None else "it does not serve"
+def _not_ready(summary: str, trouble: str | None, found: NotReady | None) -> Finding:
+    """What the probe met, behind what the supervisor says is wrong; the hint is for whoever of both can end it."""
+    reasons = [reason for reason in (trouble, None if found is None else found.reason) if reason is not None]
+    hint = None if found is None else found.hint
     return Finding(
         check=READY,
         outcome=Outcome.FAILED,
-        summary=where,
-        reason=trouble or "it did not answer its readiness probe with yes",
-        hint="see 'hyperion status' and 'hyperion logs'",
+        summary=summary,
+        reason="; ".join(reasons) or None,
+        hint=hint or "see 'hyperion status' and 'hyperion logs'",
     )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from hyperion.domain.event import START, LedgerHead
 from hyperion.domain.finding import Finding, Outcome
+from hyperion.domain.pointers import MOVING, astray
 from hyperion.errors import HyperionError
 from hyperion.ports import Ledger
 
-CHAIN, HEAD = "ledger.chain", "ledger.head"
+CHAIN, HEAD, POINTERS = "ledger.chain", "ledger.head", "ledger.pointers"
 _HINT = "compare with an export or a backup from before; whoever can write the state folder can change the ledger"
 
 
@@ -25,6 +26,29 @@ def check_chain(ledger: Ledger) -> Finding:
         reason="it was changed, removed or put in after it was written",
         measured=broken,
         hint=_HINT,
+    )
+
+
+def check_pointers(ledger: Ledger) -> tuple[Finding, ...]:
+    """Are the revisions that are desired and active those that the events made so? One finding for each that is not."""
+    while True:
+        head, deployments = ledger.head(), ledger.deployments()
+        try:
+            faults = astray(deployments, ledger.events(kinds=MOVING))
+        except HyperionError:  # a row that is no event: the chain is broken there, and says so
+            return ()
+        if ledger.head() == head:  # else a rollout went on between the two
+            break
+    return tuple(
+        Finding(
+            check=POINTERS,
+            outcome=Outcome.FAILED,
+            summary=f"the revisions of {name} are not those that the events made desired and active",
+            reason=fault,
+            entry=name,
+            hint=f"deploy or roll back {name} to the revision that should serve, and find out who wrote the ledger",
+        )
+        for name, fault in faults.items()
     )
 
 

@@ -21,6 +21,7 @@ from hyperion.verification.budget_sample import SAMPLE
 from hyperion.verification.compatibility import OPERATORS, check_compatibility, local_profile, quantization_of
 from hyperion.verification.integrity import check_integrity
 from hyperion.verification.model import LOAD, Trial, check_configs, examine
+from hyperion.verification.plan_batching import check_batching
 from hyperion.verification.plan_environment import check_environment, check_monitoring
 from hyperion.verification.plan_host import CORES, HOST_MEMORY, check_host_load
 from hyperion.verification.plan_record import check_records
@@ -109,11 +110,13 @@ def _check_model(
     if on_curve is not None and curve is not None:
         on_curve(curve)
     measured = _NOT_MEASURED if rescue else (_performance(examined.result), _memory(host, config, examined.result))
+    batched = () if on_curve is None else (check_batching(config.batching, curve, package.manifest.signature),)
     return (
         check_configs(package),
         check_version_step(host, package, active, rescue=rescue),
         *examined.findings,
         *_budget(host, path, package, reporter, rescue=rescue),
+        *batched,
         *measured,
     )
 

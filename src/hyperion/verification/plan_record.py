@@ -6,6 +6,7 @@ from hyperion.domain.config import DeploymentConfig
 from hyperion.domain.deployment import Revision
 from hyperion.domain.finding import Finding, Outcome
 from hyperion.ports import Host
+from hyperion.verification.plan_drain import check_drain
 from hyperion.verification.plan_rollback import check_rollback_plan
 from hyperion.verification.plan_window import check_window
 
@@ -13,13 +14,14 @@ from hyperion.verification.plan_window import check_window
 def check_records(
     host: Host, config: DeploymentConfig, active: Revision | None, *, rescue: bool = False
 ) -> tuple[Finding, ...]:
-    """Window, rollback plan, documented steps, team, environment, runbook: what has a probe is held, else manual.
+    """Window, rollback plan, time to finish, documented steps, team, environment, runbook.
 
-    A rescue is only warned: it comes when it must.
+    What has a probe is held, else it is manual. A rescue is only warned: it comes when it must.
     """
-    held = check_window(config, host.clock.now()), check_rollback_plan(host, config, active)
+    held = check_window(config, active, host.clock.now()), check_rollback_plan(host, config, active)
     return (
         *(_warned(finding) if rescue else finding for finding in held),
+        check_drain(config),
         _recorded("plan.steps", "deployment steps", {"notes": config.notes}),
         _recorded("plan.team", "deployment team", {"owner": config.owner, "team": config.team}),
         _recorded("plan.environment", "environment", {"environment": config.environment}),

@@ -6,14 +6,23 @@ from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from hyperion.domain.config import DeploymentConfig
+from hyperion.domain.deployment import Revision
 from hyperion.domain.finding import Finding, Outcome
 from hyperion.domain.window import TimeWindow
 
 WINDOW = "plan.window"
 
 
-def check_window(config: DeploymentConfig, now: datetime) -> Finding:
-    """Whether ``now`` (with a zone) is within the deployment window; manual where there is none, or only words."""
+def check_window(config: DeploymentConfig, active: Revision | None, now: datetime) -> Finding:
+    """Whether ``now`` (with a zone) is within the deployment window; manual where there is none, or only words.
+
+    The window of the active revision holds for the deploy that changes it too: else whoever leaves it out of the
+    document would deploy at any time, and nobody would read why.
+    """
+    if active is not None and active.config.windows and active.config.windows != config.windows:
+        until_now = _held(active.config.windows, now)
+        if until_now.outcome is Outcome.FAILED:
+            return _kept(until_now, active)
     if config.window is None:
         return Finding(
             check=WINDOW,
@@ -62,6 +71,12 @@ def _held(windows: tuple[TimeWindow, ...], now: datetime) -> Finding:
         entry="window",
         hint="wait for it, or let it pass with --override REASON",
     )
+
+
+def _kept(found: Finding, active: Revision) -> Finding:
+    """The active revision's window denies, in words that say whose it is."""
+    reason = f"revision {active.number} has it, and it holds until it is changed; {found.reason}"
+    return found.model_copy(update={"reason": reason, "hint": "change it within it, or with --override REASON"})
 
 
 def _unknown_zone(name: str, agreed: str) -> Finding:
