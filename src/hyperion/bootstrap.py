@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
+    from hyperion.adapters.files.file_lock import SupervisorLock
     from hyperion.domain.confinement import Confinement, Protection
     from hyperion.domain.service_unit import Scope
     from hyperion.ports import Clock, Engine, Host, HostImages, KeyRings, PackageStore, Processors, ProofRecord
@@ -118,13 +118,20 @@ def open_host(state: Path | None = None) -> Host:
     )
 
 
-def supervisor_lock(state: Path | None = None) -> AbstractContextManager[object]:
+def supervisor_lock(state: Path | None = None) -> SupervisorLock:
     """The lock that the supervisor of a state folder holds; entering raises ConflictError where another has it."""
     from hyperion.adapters.files.file_lock import SupervisorLock
     from hyperion.adapters.files.state_folder import claim_state
 
     root = claim_state(state_dir() if state is None else state)
     return SupervisorLock(root / "run" / "supervisor.lock")
+
+
+def give_way(lock: SupervisorLock, parts: SupervisorParts) -> NoReturn:
+    """Let a fresh supervisor take the place of this one, in its process; its workers serve on."""
+    from hyperion.adapters.service import succession
+
+    succession.give_way(lock, parts.manager)
 
 
 def open_supervisor_parts(state: Path | None = None) -> SupervisorParts:

@@ -40,7 +40,7 @@ from hyperion.domain.event import EventDraft, EventKind
 from hyperion.domain.metrics import ServingFigures
 from hyperion.domain.scheme import QuantizeChoice
 from hyperion.errors import EngineError, HostError
-from hyperion.ports import Answer, Host, Tensors
+from hyperion.ports import Answer, Host, NotReady, Tensors
 from hyperion.usecases.package import PackageOptions, package_model
 from tests.fakes.clock import FakeClock
 from tests.fakes.ledger import InMemoryLedger
@@ -92,8 +92,8 @@ class EngineInference:
         self.fault: Callable[[int, Answer], Answer | EngineError] = lambda number, answer: answer
         self.asked = 0
 
-    def is_ready(self, url: str, model: str, timeout_s: float) -> bool:
-        return self.ready
+    def not_ready(self, url: str, model: str, timeout_s: float) -> NotReady | None:
+        return None if self.ready else NotReady("it cannot be reached: nobody listens")
 
     def infer(self, url: str, model: str, feeds: Tensors, timeout_s: float) -> Answer:
         assert self.session is not None

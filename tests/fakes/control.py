@@ -47,6 +47,7 @@ class FakeControl:
         goes_away: Whether it ends between a ping and the next question.
         asked: Every command that reached it.
         workers_start: Whether the active revisions take traffic.
+        updating: Whether another revision is being rolled out, of whatever deployment is asked for.
         figures: What it answers to Stats, by deployment.
         warm: The replaced revision that is still loaded, of whatever deployment is asked for.
         left_orphans: Whether workers live on while it does not run.
@@ -62,6 +63,7 @@ class FakeControl:
         self.breach: str | None = None
         self.goes_away = False
         self.workers_start = True
+        self.updating = False
         self.asked: list[Command] = []
         self.figures: dict[str, ServingFigures] = {}
         self.warm: WarmRevision | None = None
@@ -165,7 +167,7 @@ class FakeControl:
             deployment=deployment,
             active=active,
             serving=active is not None and self.workers_start,
-            updating=False,
+            updating=self.updating,
             url=None if active is None else self._url(active),
             workers=(),
             warm=self.warm,

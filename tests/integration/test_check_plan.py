@@ -23,7 +23,8 @@ GUIDE = (
     "integrity.structure", "integrity.digests", "integrity.contents", "model.configs", "plan.version_step",
     "model.load", "model.golden", "model.outputs", "plan.performance", "plan.memory",
     "plan.system_requirements", "plan.dependencies", "plan.memory_settings", "plan.host_memory", "plan.cores",
-    "plan.monitoring", "plan.window", "plan.rollback", "plan.steps", "plan.team", "plan.environment", "plan.runbook",
+    "plan.monitoring", "plan.window", "plan.rollback", "plan.drain", "plan.steps", "plan.team", "plan.environment",
+    "plan.runbook",
 )  # fmt: skip
 
 
@@ -115,6 +116,13 @@ def test_a_model_over_its_budget_or_over_the_hosts_memory_fails(host: Host, pack
     assert finding(over_host, "plan.memory").reason == "only 1 MiB are available on this host"
     assert not decide(over_budget.findings).allowed
     assert decide(over_budget.findings, rescue=True).allowed
+
+
+def test_a_limit_below_the_budget_is_pointed_out(host: Host, package: Path) -> None:
+    report = plan(host, package, memory=MemoryBudget(budget_mb=512, limit_mb=256))
+
+    assert outcome(report, "plan.memory_settings") is Outcome.WARNED
+    assert finding(report, "plan.memory_settings").entry == "memory.limit_mb"
 
 
 def test_a_port_that_another_process_has_fails_with_its_code(host: Host, package: Path, tmp_path: Path) -> None:

@@ -104,3 +104,5 @@ def test_a_promoted_revision_that_answers_nan_is_left_by_itself(running: Foregro
 
     left = event_of(running, "watched", EventKind.ROLLOUT_ROLLED_BACK)
     assert (left.revision, left.data["to"], breached(left)) == (2, 1, ["rollout.invalid_outputs"])
+    log = (running.state / "supervisor.out").read_text()
+    assert "watched: revision 2 breaks its gates" in log

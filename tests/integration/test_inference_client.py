@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from tests.certificates import make_pair
 
 from hyperion.adapters.service.inference_client import HttpInferenceClient
 from hyperion.errors import EngineError
@@ -95,7 +99,7 @@ def test_tensors_go_and_come_with_their_types_and_shapes(client: HttpInferenceCl
 
 
 def test_names_cannot_leave_their_place_in_the_address(client: HttpInferenceClient, url: str) -> None:
-    client.is_ready(url, "../a b", 5)
+    client.not_ready(url, "../a b", 5)
 
     assert Handler.asked[0][0] == "/v2/models/..%2Fa%20b/ready"
 
@@ -129,13 +133,79 @@ def test_no_server_is_a_failure_and_not_ready(client: HttpInferenceClient) -> No
         client.infer("http://127.0.0.1:1", "shop", {"x": np.zeros(1, np.float32)}, 2)
 
     assert caught.value.code == "inference.failed"
-    assert not client.is_ready("http://127.0.0.1:1", "shop", 2)
+    found = client.not_ready("http://127.0.0.1:1", "shop", 2)
+    assert found is not None
+    assert "Connection refused" in found.reason
 
 
 def test_readiness_is_status_200(client: HttpInferenceClient, url: str) -> None:
-    assert client.is_ready(url, "shop", 5)
-    Handler.answer = (503, b"")
-    assert not client.is_ready(url, "shop", 5)
+    assert client.not_ready(url, "shop", 5) is None
+    Handler.answer = (503, b'{"error": "the model is loading"}')
+    found = client.not_ready(url, "shop", 5)
+    assert found is not None
+    assert found.reason == "it answered its readiness probe with 503: the model is loading"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_probe_that_lacks_a_key_says_which_variable_holds_it(
+    client: HttpInferenceClient, url: str, status: int
+) -> None:
+    Handler.answer = (status, b'{"error": "an API key is needed"}')
+
+    found = client.not_ready(url, "shop", 5)
+
+    assert found is not None
+    assert found.reason == f"it answered its readiness probe with {status}: an API key is needed"
+    assert "HYPERION_API_KEY" in str(found.hint)
+
+
+def test_a_probe_that_nobody_answers_in_time_says_so(client: HttpInferenceClient, url: str) -> None:
+    Handler.hangs = True
+
+    found = client.not_ready(url, "shop", 0.2)
+
+    assert found is not None
+    assert found.reason == "it did not answer its readiness probe in 0.2 s"
+
+
+def test_a_name_without_an_address_is_told_from_a_deployment_that_is_down(
+    client: HttpInferenceClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_arguments: object, **_options: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)  # no test asks a name server
+
+    found = client.not_ready("http://models.example.com:1", "shop", 5)
+
+    assert found is not None
+    assert found.reason == "this host finds no address under its name: Name or service not known"
+
+
+def test_a_certificate_that_is_not_trusted_says_so_and_with_its_authority_it_is(url: str, tmp_path: Path) -> None:
+    pair = make_pair()
+    certificate = pair.put(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, tmp_path / "key.pem")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    address = f"https://127.0.0.1:{server.server_port}"
+    client, trusting = HttpInferenceClient(), HttpInferenceClient(authority=certificate)
+    try:
+        found = client.not_ready(address, "shop", 5)
+
+        assert found is not None
+        assert found.reason.startswith("its certificate is not trusted: self")
+        assert "HYPERION_CA_FILE" in str(found.hint)
+        assert trusting.not_ready(address, "shop", 5) is None
+    finally:
+        client.close()
+        trusting.close()
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 @pytest.mark.parametrize(

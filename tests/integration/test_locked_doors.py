@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from tests.certificates import Pair, make_pair
 from tests.serving_kit import Foreground, address_of, eventually, infer_body, read_answer, supervisor
 
 from hyperion.bootstrap import open_host, open_key_rings
-from hyperion.domain.access import Scope
+from hyperion.domain.access import KeyRing, Scope
 from hyperion.errors import ConfigError
+from hyperion.usecases.history import read_logs
 from hyperion.usecases.key import add_key, remove_key
 
 INFER = "/v2/models/shop/infer"
@@ -64,12 +66,18 @@ class Doors:
         ):
             return safe.getpeercert(binary_form=True) or b""
 
-    def add(self, name: str, *scopes: Scope, deployment: str | None = None) -> str:
-        state = self.running.state
-        return add_key(open_host(state), open_key_rings(state), name, scopes or (Scope.INFER,), deployment).token
+    def add(self, name: str, *scopes: Scope, deployment: str | None = None, expires: str | None = None) -> str:
+        host, rings = open_host(self.running.state), open_key_rings(self.running.state)
+        return add_key(host, rings, name, scopes or (Scope.INFER,), deployment, expires).token
 
     def workers(self) -> list[int]:
         return self.running.worker_pids()
+
+
+def expired(ring: KeyRing, name: str) -> KeyRing:
+    end = datetime(2020, 1, 1, tzinfo=UTC)
+    keys = (key.model_copy(update={"expires_at": end}) if key.name == name else key for key in ring.keys)
+    return ring.model_copy(update={"keys": tuple(keys)})
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +128,27 @@ def test_scopes_and_deployments_bound_a_key_and_refusals_are_counted(doors: Door
     failures = doors.running.figures().failures
     assert failures["forbidden"] >= 3
     assert failures["unauthorized"] >= 1
+
+
+def test_a_key_that_expires_is_refused_and_counted_without_a_restart(doors: Doors) -> None:
+    # given: a key that was let in
+    before, state = doors.workers(), doors.running.state
+    token = doors.add("brief", expires="90d")
+    eventually(lambda: all(doors.ask(INFER, token)[0] == 200 for _ in range(8)), what="the key at every worker")
+
+    # when: its end is now
+    open_key_rings(state).change(lambda ring: expired(ring, "brief"))
+
+    # then
+    eventually(lambda: all(doors.ask(INFER, token)[0] == 401 for _ in range(8)), what="the key's end")
+    _, body, _ = doors.ask(INFER, token)
+    assert "expired at 2020-01-01" in json.loads(body)["error"]
+    assert doors.running.figures().failures["key_expired"] >= 8
+    lines = read_logs(open_host(state), "shop")[0]
+    assert "key_expired" in {line.get("cause") for line in lines}
+    assert token[len("hyp_01234567_") :] not in str(lines)
+    assert doors.workers() == before
+    remove_key(open_host(state), open_key_rings(state), "brief")
 
 
 def test_keys_are_replaced_within_a_second_and_nothing_is_restarted(doors: Doors) -> None:

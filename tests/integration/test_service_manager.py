@@ -99,6 +99,31 @@ def test_while_nobody_lives_clients_wait_at_the_address_that_systemd_holds(
             second.wait(30)
 
 
+def test_a_deploy_at_a_unix_socket_that_systemd_holds_passes_its_checklist(
+    packages: Path, tmp_path: Path, inbox: socket.socket
+) -> None:
+    path, config = tmp_path / "shop.sock", tmp_path / "deployment.json"
+    config.write_text(json.dumps({"name": "shop", "serve": {"socket": str(path)}}))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        process = started_as_service(tmp_path / "state", inbox, listener)
+        try:
+            assert inbox.recv(4096) == b"READY=1"
+            command = ("deploy", "model", "--input", str(packages / "v1.hyperion"), "--config", str(config), "--json")
+            deployed = subprocess.run(
+                [sys.executable, "-m", "hyperion", *command],
+                env=os.environ | {"HYPERION_HOME": str(tmp_path / "state")},
+                capture_output=True, text=True, timeout=60, check=False,
+            )  # fmt: skip
+            assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+            assert json.loads(deployed.stdout)["url"] == f"unix:{path}"
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+    assert path.exists(), "it is systemd's"
+
+
 def _rest(inbox: socket.socket) -> set[bytes]:
     inbox.setblocking(False)
     found = set()
@@ -146,7 +171,8 @@ def hyperion(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_installed_units_are_understood_by_systemd_and_written_once(tmp_path: Path) -> None:
-    arguments = ("install", "--output", str(tmp_path), "--account", "daemon", "--listen", "127.0.0.1:8080", "--json")
+    arguments = ("install", "--output", str(tmp_path), "--account", "daemon", "--listen", "127.0.0.1:8080",
+                 "--listen", "/run/shop.sock", "--json")  # fmt: skip
     first, second = hyperion(*arguments), hyperion(*arguments)
 
     assert (first.returncode, second.returncode) == (0, 0), first.stderr

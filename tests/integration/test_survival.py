@@ -183,6 +183,9 @@ def test_a_rollout_that_a_killed_supervisor_left_is_finished_where_promoted_and_
             load.stop()
             assert load.failures == []
             assert (EventKind.ROLLOUT_ABORTED in kinds(tmp_path)) is not promoted
+            notes = " ".join(second.status().deployments[0].notes)
+            assert ("revision 2 was reverted, not finished" in notes) is not promoted
+            assert ("a canary with 30% of the requests" in notes) is (stage == "canary")
             rollout_now = second.status().deployments[0].rollout
             assert (rollout_now is not None and rollout_now.state is RolloutState.BAKING) is promoted
 

@@ -56,7 +56,7 @@ def served(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def test_our_own_client_speaks_through_it(served: tuple[Foreground, str]) -> None:
     client, url = HttpInferenceClient(), served[1]
 
-    assert client.is_ready(url, "shop", 5)
+    assert client.not_ready(url, "shop", 5) is None
     answer = client.infer(url, "shop", {"x": np.zeros((1, FEATURES), np.float32)}, 5)
 
     client.close()

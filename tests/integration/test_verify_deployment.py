@@ -112,6 +112,12 @@ def test_a_deployment_that_does_not_serve_says_why(host: Host, package: Path) ->
     assert finding(report, "ready").reason == "its worker was given up"
 
 
+def test_one_that_is_not_ready_says_what_its_probe_met(host: Host, package: Path) -> None:
+    inference(host).ready = False
+
+    assert finding(verify(host, package), "ready").reason == "it cannot be reached: nobody listens"
+
+
 def test_wrong_answers_fail_the_golden_requests(host: Host, package: Path) -> None:
     def wrong(number: int, answer: Answer) -> Answer:
         return replace(answer, outputs={k: v + np.float32(1) for k, v in answer.outputs.items()})

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hyperion.domain.access import ApiKey, KeyRing, Scope, Token, parse_token, what_is_open
+from hyperion.domain.access import ApiKey, KeyRing, Scope, Token, Validity, parse_token, what_is_open
 from hyperion.domain.config import Serve, TlsFiles
 from hyperion.serving.channel import KeyGrant
 from hyperion.serving.door import Arrivals
@@ -101,9 +101,57 @@ def test_a_key_of_one_deployment_opens_no_other() -> None:
         created_at=datetime.now(UTC),
     )  # fmt: skip
     ring = KeyRing(keys=(key,))
-    assert ring.opens("shop", Scope.INFER)
-    assert not ring.opens("shop", Scope.METRICS)
-    assert not ring.opens("bank", Scope.INFER)
+    now = datetime.now(UTC)
+    assert ring.opens("shop", Scope.INFER, now)
+    assert not ring.opens("shop", Scope.METRICS, now)
+    assert not ring.opens("bank", Scope.INFER, now)
+
+
+def ending(at: datetime) -> ApiKey:
+    return ApiKey(
+        id="0badcafe", name="n", scopes=(Scope.INFER,), digest=TOKEN.digest, created_at=at - timedelta(days=90),
+        expires_at=at,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        (timedelta(days=14, seconds=1), Validity.OPEN), (timedelta(days=14), Validity.NEAR_EXPIRY),
+        (timedelta(microseconds=1), Validity.NEAR_EXPIRY), (timedelta(0), Validity.EXPIRED),
+        (timedelta(days=-9), Validity.EXPIRED),
+    ],
+)  # fmt: skip
+def test_a_key_is_near_its_end_for_two_weeks_and_then_expired(before: timedelta, expected: Validity) -> None:
+    end = datetime(2027, 3, 1, tzinfo=UTC)
+    assert ending(end).validity(end - before) is expected
+
+
+def test_an_expired_key_opens_a_deployment_to_nobody() -> None:
+    end = datetime(2027, 3, 1, tzinfo=UTC)
+    ring = KeyRing(keys=(ending(end),))
+    assert ring.opens("shop", Scope.INFER, end - timedelta(seconds=1))
+    assert not ring.opens("shop", Scope.INFER, end)
+
+
+@pytest.mark.parametrize(("now_s", "expected"), [(999.9, None), (1000.0, "key_expired")])
+def test_a_key_expires_by_the_clock_of_who_checks_it(now_s: float, expected: str | None) -> None:
+    check = KeyCheck([KeyGrant(TOKEN.id, TOKEN.digest, ["admin"], 1000.0)], now_s=lambda: now_s)
+    refused = check.refusal(INFER, shown(TOKEN))
+    assert (None if refused is None else refused.cause) == expected
+
+
+def test_who_shows_an_expired_key_is_told_which_and_when_and_not_its_secret() -> None:
+    refused = KeyCheck([KeyGrant(TOKEN.id, TOKEN.digest, ["infer"], 0.0)]).refusal(INFER, shown(TOKEN))
+    assert refused == (401, "key_expired", "the API key 0badcafe expired at 1970-01-01 00:00:00Z")
+
+
+def test_whether_a_key_expired_is_told_only_to_who_has_it() -> None:
+    refused = KeyCheck([KeyGrant(TOKEN.id, TOKEN.digest, ["infer"], 0.0)]).refusal(
+        INFER, shown(Token(TOKEN.id, "t" * 43))
+    )
+    assert refused is not None
+    assert refused.cause == "unauthorized"
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,32 @@ def test_a_key_is_taken_away_once(capsys: Captured) -> None:
     assert run(["key", "add", "web"]) == 6
 
 
+def test_people_see_which_keys_end_soon_or_ended(capsys: Captured, tmp_path: Path) -> None:
+    # given
+    run(["key", "add", "stays"])
+    run(["key", "add", "soon", "--expires", "3d"])
+    run(["key", "add", "gone", "--expires", "90d"])
+    assert " until 2" in capsys.readouterr().out
+    ring = json.loads((tmp_path / "state" / "keys.json").read_text())
+    ring["keys"][2]["expires_at"] = "2020-01-01T00:00:00Z"
+    (tmp_path / "state" / "keys.json").write_text(json.dumps(ring))
+
+    # when
+    run(["key", "list"])
+
+    # then
+    _, stays, soon, gone, *told = capsys.readouterr().out.splitlines()
+    assert stays.endswith("never")
+    assert soon.endswith("Z, soon")
+    assert gone.endswith("2020-01-01 00:00:00Z, EXPIRED")
+    assert [line.split(" ")[0] for line in told] == ["'soon'", "'gone'"]
+
+
+def test_an_end_that_is_past_is_a_wrong_use(capsys: Captured) -> None:
+    assert run(["key", "add", "web", "--expires", "2020-01-01"]) == 2
+    assert "before it was made" in capsys.readouterr().err
+
+
 def test_a_scope_that_is_none_is_a_wrong_use() -> None:
     assert run(["key", "add", "web", "--scope", "all"]) == 2
 

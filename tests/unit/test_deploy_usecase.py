@@ -13,7 +13,7 @@ from hyperion.domain.config import DeploymentConfig, MemoryBudget, Serve
 from hyperion.domain.deployment import Origin
 from hyperion.domain.finding import Outcome
 from hyperion.domain.rollout_policy import Gates
-from hyperion.errors import ConfigError, EngineError, HostError, NotFoundError, PackageError
+from hyperion.errors import ConfigError, ConflictError, EngineError, HostError, NotFoundError, PackageError
 from hyperion.usecases.deploy import deploy_model
 
 
@@ -118,6 +118,17 @@ def test_the_same_package_and_config_again_change_nothing(stage: Stage) -> None:
     assert not result.promoted
     assert (result.revision, result.url) == (first.revision, first.url)
     assert stage.ledger.head() == head
+
+
+def test_what_is_active_is_not_called_unchanged_while_a_rollout_takes_its_place(stage: Stage) -> None:
+    stage.deploy()
+    stage.control.updating = True
+
+    with pytest.raises(ConflictError, match="revision 1 of 'tiny' serves this package, and a rollout") as caught:
+        stage.deploy()
+
+    assert caught.value.code == "rollout.in_progress"
+    assert "rollback model --to 1 --name tiny" in str(caught.value.hint)
 
 
 def test_only_a_schema_reference_more_is_the_same_config(stage: Stage) -> None:

@@ -89,6 +89,13 @@ def test_a_deployment_is_found_by_name_before_the_only_one() -> None:
         find_deployment([], "current_model")
 
 
+def test_current_model_of_several_deployments_says_that_one_must_be_named() -> None:
+    with pytest.raises(NotFoundError, match="this host has several: one, two") as caught:
+        find_deployment([make_deployment("one"), make_deployment("two")], "current_model")
+
+    assert caught.value.hint == "name one of them (--name)"
+
+
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "-x", ".x", "a@r1", "x" * 64, "a b", "a\n"])
 def test_a_deployments_name_is_safe_as_a_folder(name: str) -> None:
     with pytest.raises(ValidationError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from hyperion.serving.tls import load_credentials
 
 TOKEN = Token("0badcafe", "s" * 43)
 BEYOND = "0.0.0.0"  # noqa: S104
+LONG_PAST = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 class Rings:
@@ -37,10 +38,11 @@ class Rings:
         return self.ring
 
 
-def key(deployment: str | None = None, scope: Scope = Scope.INFER) -> ApiKey:
+def key(deployment: str | None = None, scope: Scope = Scope.INFER, expires_at: datetime | None = None) -> ApiKey:
     return ApiKey(
-        id=TOKEN.id, name="n", deployment=deployment, scopes=(scope,), digest=TOKEN.digest, created_at=datetime.now(UTC)
-    )
+        id=TOKEN.id, name="n", deployment=deployment, scopes=(scope,), digest=TOKEN.digest,
+        created_at=datetime.now(UTC), expires_at=expires_at,
+    )  # fmt: skip
 
 
 def revision(serve: Serve) -> Revision:
@@ -60,6 +62,22 @@ def test_a_worker_is_told_the_keys_of_its_deployment_alone() -> None:
     told = guards.of(revision(Serve(require_key=True))).keys
     assert told is not None
     assert len(told) == 2
+
+
+def test_a_worker_is_told_when_a_key_expires() -> None:
+    (told,) = Guards(Rings(key(expires_at=LONG_PAST))).of(revision(Serve(require_key=True))).keys or []
+    assert told.expires_at == LONG_PAST.timestamp()
+
+
+def test_keys_that_expired_or_will_soon_are_said() -> None:
+    soon = datetime.now(UTC) + timedelta(days=3)
+    guards = Guards(Rings(key("shop"), key(expires_at=LONG_PAST), key("shop", expires_at=soon), key("bank")))
+    said = guards.ends_of_keys(revision(Serve(require_key=True)))
+    assert said == (
+        "the API key 'n' expired at 2020-01-01 00:00:00Z ('hyperion key list')",
+        f"the API key 'n' expires at {soon:%Y-%m-%d %H:%M:%SZ} ('hyperion key list')",
+    )
+    assert guards.ends_of_keys(revision(Serve())) == ()
 
 
 def test_where_no_key_is_asked_for_none_is_told() -> None:
@@ -134,8 +152,14 @@ def test_an_encrypted_key_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("keys", "allowed"),
-    [((), False), ((key("bank"),), False), ((key(scope=Scope.METRICS),), False), ((key("shop"),), True)],
-    ids=["none", "of another deployment", "that opens no inference", "its own"],
+    [
+        ((), False),
+        ((key("bank"),), False),
+        ((key(scope=Scope.METRICS),), False),
+        ((key("shop", expires_at=LONG_PAST),), False),
+        ((key("shop"),), True),
+    ],
+    ids=["none", "of another deployment", "that opens no inference", "expired", "its own"],
 )
 def test_beyond_loopback_a_key_must_be_there(tmp_path: Path, keys: tuple[ApiKey, ...], allowed: bool) -> None:
     make_pair().put(tmp_path)

@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.fakes.clock import START
 from tests.fakes.stage import Stage
+from tests.fakes.values import make_draft
 
 from hyperion.cli.render import make_console
 from hyperion.cli.render_deployment import show_status
 from hyperion.domain.command import WarmRevision
 from hyperion.domain.config import DeploymentConfig, MemoryBudget, Serve
+from hyperion.domain.event import EventKind
 from hyperion.domain.finding import Finding, Outcome
 from hyperion.domain.host_load import Claim, claim_of, claims_during, memory_of
 from hyperion.usecases.deploy import DeployResult
@@ -108,7 +110,7 @@ def test_what_is_kept_warm_counts(stage: Stage) -> None:
 
 def test_what_is_stopped_claims_nothing(stage: Stage) -> None:
     deploy(stage, 0, HOST_MIB, name="other")
-    stage.ledger.stop("other", stage.ledger.events("other")[-1].model_copy())
+    stage.ledger.stop("other", make_draft(EventKind.DEPLOYMENT_STOPPED, "other"))
 
     assert deploy(stage, 1, HOST_MIB).promoted
 

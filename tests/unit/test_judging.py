@@ -9,7 +9,7 @@ import pytest
 
 from hyperion.domain.evidence import Evidence, Verdict, VerdictKind
 from hyperion.domain.finding import Finding, Outcome
-from hyperion.domain.judging import Course, Terms, judge
+from hyperion.domain.judging import MORE_REQUESTS, Course, Terms, judge
 from hyperion.domain.latency_profile import BUCKETS, LatencyProfile, bucket_of
 from hyperion.domain.rollout_policy import Gates
 from hyperion.domain.traffic_window import Sight, Window
@@ -132,13 +132,16 @@ def test_a_canary_that_nobody_uses_holds_until_its_deadline_and_then_fails() -> 
     terms = replace(CANARY, gates=gates)
     _, waiting = judge(terms, Course(), Sight(89.0, window(20), window(5000)))
     assert waiting.kind is VerdictKind.HOLD
-    assert waiting.reason == "waiting for requests: 89 of 60 s, 20 requests of the candidate"
+    assert waiting.reason == (
+        "waiting for requests: 89 of 60 s, 20 requests of the candidate; aborted at 90 s with fewer than 100"
+    )
     _, late = judge(terms, Course(), Sight(90.0, window(20), window(5000)))
     assert late.kind is VerdictKind.BREACH
     assert late.reason == (
         "too few requests to compare the two revisions: expected min_samples = 100 requests of the candidate, found 20 "
-        "after deadline_s (30 s) beyond the bake"
+        f"after deadline_s (30 s) beyond the bake; {MORE_REQUESTS}"
     )
+    assert all(word in MORE_REQUESTS for word in ("share", "deadline_s", "min_samples", "sticky_header"))
 
 
 def test_samples_that_come_while_a_canary_holds_decide_it() -> None:

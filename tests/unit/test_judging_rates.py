@@ -3,7 +3,7 @@
 Every run judges a bake of a minute once a second, on traffic with swings, slow spells and bursts of errors
 (tests.traffic). The seeds are fixed, so the figures are the same in every run: these tests notice when a change makes
 the rules worse. They are no fresh evidence for them, as spans and parts in domain.judging were chosen with such runs in
-view; docs/explanation/rollouts.md has the figures of seeds that were kept apart.
+view; docs/explanation/gates.md has the figures of seeds that were kept apart.
 """
 
 from __future__ import annotations

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -68,9 +70,9 @@ def test_adding_and_removing_are_in_the_ledger_without_the_secret(host: Host, ri
 def test_a_key_is_removed_by_its_id_or_its_name(host: Host, rings: LocalKeyRings) -> None:
     by_id, by_name = (add_key(host, rings, name, INFER).key for name in "ab")
     remove_key(host, rings, by_id.id)
-    assert [key.name for key in list_keys(rings).keys] == ["b"]
+    assert [key.name for key in list_keys(host, rings).keys] == ["b"]
     remove_key(host, rings, by_name.name)
-    assert list_keys(rings).keys == ()
+    assert list_keys(host, rings).keys == ()
 
 
 def test_an_id_goes_before_a_name_that_looks_like_it(host: Host, rings: LocalKeyRings) -> None:
@@ -92,12 +94,55 @@ def test_a_name_is_given_once(host: Host, rings: LocalKeyRings) -> None:
     assert caught.value.code == "key.exists"
 
 
+@pytest.mark.parametrize(
+    ("expires", "expected"),
+    [
+        ("90d", None),
+        ("2999-02-28", datetime(2999, 3, 1, tzinfo=UTC)),
+        ("2999-02-28T18:00:00+01:00", datetime(2999, 2, 28, 17, tzinfo=UTC)),
+    ],
+)
+def test_a_key_ends_after_days_or_with_a_day_or_at_a_time(
+    host: Host, rings: LocalKeyRings, expires: str, expected: datetime | None
+) -> None:
+    # when
+    key = add_key(host, rings, "web", INFER, expires=expires).key
+
+    # then
+    assert key.expires_at == (expected or key.created_at + timedelta(days=90))
+    assert list_keys(host, rings).keys == (key,)
+    (made,) = host.ledger.events()
+    assert key.expires_at is not None
+    assert made.data["expires_at"] == key.expires_at.isoformat()
+
+
+@pytest.mark.parametrize("expires", ["", "soon", "0d", "-3d", "999999d", "90", "2020-01-01", "2027-03-01 18:00"])
+def test_an_end_that_is_none_or_past_is_refused(host: Host, rings: LocalKeyRings, expires: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        add_key(host, rings, "web", INFER, expires=expires)
+    assert caught.value.code == "key.expires"
+    assert list_keys(host, rings).keys == ()
+
+
+def test_a_ring_that_an_earlier_version_wrote_has_keys_without_an_end(
+    host: Host, rings: LocalKeyRings, state: Path
+) -> None:
+    # given
+    add_key(host, rings, "web", INFER)
+    ring = json.loads((state / "keys.json").read_text())
+    del ring["keys"][0]["expires_at"]
+    # when
+    (state / "keys.json").write_text(json.dumps(ring))
+    # then
+    assert [key.expires_at for key in list_keys(host, rings).keys] == [None]
+
+
 @pytest.mark.parametrize(("name", "deployment"), [("", None), ("x" * 101, None), ("web", "no/name")])
 def test_a_name_that_cannot_be_is_refused(host: Host, rings: LocalKeyRings, name: str, deployment: str | None) -> None:
     with pytest.raises(ConfigError) as caught:
         add_key(host, rings, name, INFER, deployment)
     assert caught.value.code == "key.name"
-    assert list_keys(rings).keys == ()
+    assert list_keys(host, rings).keys == ()
 
 
 def test_keys_that_are_made_at_the_same_time_are_all_kept(state: Path, host: Host) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.fakes.clock import FakeClock
-from tests.fakes.values import make_draft
+from tests.fakes.values import make_draft, make_revision
 from tests.partial_host import files_host
 
 from hyperion.adapters.store.ledger import SqliteLedger
@@ -108,6 +108,30 @@ def test_the_head_of_a_backup_is_compared_too(host: Host, tmp_path: Path) -> Non
     assert verify_log(host, [tmp_path]).ok
     rewrite(host, "DELETE FROM events WHERE sequence = 3")
     assert not verify_log(host, [tmp_path]).ok
+
+
+@pytest.mark.parametrize(
+    ("statement", "fault"),
+    [
+        (
+            "UPDATE deployments SET desired_revision = 1, active_revision = 1",
+            "desired: expected revision 2, found revision 1; active: expected revision 2, found revision 1",
+        ),
+        ("DELETE FROM deployments", "it is not there, though events tell of it"),
+    ],
+)
+def test_revisions_made_active_by_another_hand_show_though_the_chain_is_whole(
+    host: Host, statement: str, fault: str
+) -> None:
+    for number in (1, 2):
+        host.ledger.create_revision(make_revision(number))
+        host.ledger.promote("mlp", number, make_draft(EventKind.ROLLOUT_PROMOTED, revision=number))
+    assert verify_log(host, []).ok
+
+    rewrite(host, statement)
+
+    (finding,) = verify_log(host, []).failures()
+    assert (finding.check, finding.entry, finding.reason) == ("ledger.pointers", "mlp", fault)
 
 
 def cut(lines: list[str]) -> list[str]:

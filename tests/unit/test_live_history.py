@@ -122,6 +122,17 @@ def test_a_canary_and_the_stable_revision_are_live_with_their_shares_until_it_is
     assert [(piece.revision.number, piece.share) for piece in after] == [(1, 1.0)]
 
 
+def test_a_flip_that_failed_was_never_live() -> None:
+    events, first = make_events(
+        (EventKind.ROLLOUT_PROMOTED, 1, {}), (EventKind.ROLLOUT_PROMOTED, 2, {}),
+        (EventKind.ROLLOUT_ABORTED, 2, {"reason": "its warm workers did not come back"}),
+    )  # fmt: skip
+
+    (piece,) = live_in(Period(first, first + timedelta(days=1)), events, REVISIONS)
+
+    assert (piece.revision.number, piece.share, piece.until) == (1, 1.0, None)
+
+
 def test_a_day_shows_all_that_was_live_in_it() -> None:
     events, first = make_events((EventKind.ROLLOUT_PROMOTED, 1, {}), (EventKind.ROLLOUT_PROMOTED, 2, {}))
 

@@ -73,6 +73,25 @@ def test_a_zone_that_the_host_does_not_know_denies(stage: Stage) -> None:
     assert window(result).reason == "this host knows no zone 'Mars/Olympus'"
 
 
+def test_what_would_change_nothing_passes_at_any_time(stage: Stage) -> None:
+    stage.deploy(config=config(OFFICE), override="first")
+
+    again = stage.deploy(config=config(OFFICE))
+
+    assert (again.allowed, again.unchanged, again.denied_by) == (True, True, ())
+    assert [finding.check for finding in again.warnings if finding.check == "plan.window"] == ["plan.window"]
+
+
+def test_what_does_not_serve_any_more_waits_for_the_window(stage: Stage) -> None:
+    stage.deploy(config=config(OFFICE), override="first")
+    stage.control.running = False
+
+    result = stage.deploy(config=config(OFFICE))
+
+    assert not result.allowed
+    assert window(result).hint == "wait for it, or let it pass with --override REASON"
+
+
 def test_a_rollback_outside_the_window_is_only_warned(stage: Stage) -> None:
     stage.deploy(config=config(OFFICE), override="first")
     stage.backup()
@@ -84,7 +103,7 @@ def test_a_rollback_outside_the_window_is_only_warned(stage: Stage) -> None:
 
 
 def test_no_window_is_manual_and_names_its_field() -> None:
-    found = check_window(DeploymentConfig(), FRIDAY)
+    found = check_window(DeploymentConfig(), None, FRIDAY)
 
     assert (found.outcome, found.entry) == (Outcome.MANUAL, "window")
 
@@ -95,3 +114,21 @@ def test_words_are_shown_and_left_to_people(stage: Stage) -> None:
     assert result.promoted
     assert window(result).outcome is Outcome.MANUAL
     assert window(result).summary == "deployment window, in words: Sunday night, after the call"
+
+
+@pytest.mark.parametrize("other", [None, "whenever we like", NIGHT])
+def test_outside_the_active_revisions_window_a_deploy_that_changes_it_is_denied(stage: Stage, other: Any) -> None:
+    stage.deploy(config=config(OFFICE), override="first")
+
+    result = stage.deploy(1, version="1.1.0", config=config(other))
+
+    assert [finding.check for finding in result.denied_by] == ["plan.window"]
+    assert str(window(result).reason).startswith("revision 1 has it, and it holds until it is changed; agreed on: mon")
+
+
+def test_a_window_may_be_left_out_inside_it_or_with_a_reason(stage: Stage) -> None:
+    stage.deploy(config=config(NIGHT))
+    assert stage.deploy(1, version="1.1.0", config=config(None)).promoted
+    stage.deploy(2, version="1.2.0", config=config(OFFICE), override="back to office hours")
+
+    assert stage.deploy(3, version="1.3.0", config=config(None), override="nobody needs it any more").promoted

@@ -64,6 +64,21 @@ def test_a_rollout_that_was_not_promoted_is_reverted(host: Host) -> None:
     assert host.ledger.deployments()[0].desired_revision == 1
 
 
+def test_a_canary_that_was_reverted_is_said_to_be_one_with_its_share(host: Host) -> None:
+    host.deploy(promoted=False)
+    host.ledger.append(
+        EventDraft(kind=EventKind.ROLLOUT_CANARY, deployment="shop", revision=2, actor="me", data={"share": 0.2})
+    )
+    reverted = str(host.reconcile().reverted)
+    assert "revision 2 was reverted, not finished" in reverted
+    assert "a canary with 20% of the requests" in reverted
+    assert host.ledger.events()[-1].data["reason"] == reverted
+
+
+def test_nothing_is_said_to_be_reverted_where_nothing_was(host: Host) -> None:
+    assert host.reconcile().reverted is None
+
+
 def test_a_first_rollout_that_was_not_promoted_leaves_nothing_to_serve() -> None:
     host = Host()
     host.deploy(promoted=False)
@@ -89,6 +104,12 @@ def test_a_watch_whose_time_is_over_is_ended_in_the_ledger(host: Host) -> None:
     assert host.last is EventKind.ROLLOUT_FINISHED
     assert host.reconcile().watch_s == 0
     assert [event.kind for event in host.ledger.events()].count(EventKind.ROLLOUT_FINISHED) == 1
+
+
+def test_a_clock_that_went_back_makes_no_watch_longer(host: Host) -> None:
+    host.deploy()
+    host.clock.advance(-86_400)
+    assert host.reconcile().watch_s == WATCH_S
 
 
 def test_a_watch_that_ended_is_not_begun_again(host: Host) -> None:

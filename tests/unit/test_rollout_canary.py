@@ -57,7 +57,7 @@ def test_a_step_is_durable_before_a_request_is_forwarded() -> None:
 
 def test_a_step_that_cannot_be_recorded_aborts() -> None:
     _, actions = advance(open_canary(), WriteRefused("disk full"))
-    assert LameDuck("r2-w0") in actions
+    assert LameDuck("r2-w0", frames_only=True) in actions
     assert Abort(2, "disk full") in actions
 
 
@@ -93,7 +93,7 @@ def test_after_the_last_step_the_candidates_take_all_traffic() -> None:
 def test_a_breach_takes_the_share_back_before_the_candidates_leave() -> None:
     found = verdict(VerdictKind.BREACH, "p95 doubled")
     state, actions = advance(baking(), Judged(found))
-    assert actions == (Route("r1-w0", 2, 0.0), LameDuck("r2-w0"), Abort(2, "p95 doubled", found))
+    assert actions == (Route("r1-w0", 2, 0.0), LameDuck("r2-w0", frames_only=True), Abort(2, "p95 doubled", found))
     assert state.serving
     assert state.active == 1
 

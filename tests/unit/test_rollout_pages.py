@@ -14,6 +14,7 @@ from hyperion.cli.deploy import answer_deployed
 from hyperion.cli.main import run
 from hyperion.cli.render_deployment import show_status
 from hyperion.domain.command import RolloutStatus, Until, WarmRevision
+from hyperion.domain.confinement import Protection
 from hyperion.domain.serving_state import RolloutState
 from hyperion.usecases.status import HostStatus, read_status
 
@@ -59,6 +60,16 @@ def test_the_status_says_what_is_kept_warm_and_what_it_costs(status: HostStatus)
     warm = WarmRevision(revision=deployment.active, until=until, resident_bytes=96 * 2**20)
 
     assert "tiny 1.0.0 (revision 1) is kept warm until 2026-11-23 04:00:00Z, 96 MiB" in shown(status, warm=warm)
+
+
+def test_the_status_says_what_confines_the_workers_and_what_is_missing(status: HostStatus) -> None:
+    there = Protection(name="file_access", in_force=True, detail="Landlock, version 7: files outside its own")
+    missing = Protection(name="memory", in_force=False, detail="no limit by the kernel: no control group")
+
+    page = shown(status, protections=(there, missing))
+
+    assert "tiny: workers are confined by Landlock\n" in page
+    assert "tiny: workers are NOT confined by cgroup: no limit by the kernel: no control group\n" in page
 
 
 def test_a_deploy_that_was_gone_back_from_ends_with_7(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -240,7 +240,7 @@ def test_adopted_workers_go_on_and_missing_ones_are_started() -> None:
 def test_adopted_workers_of_other_revisions_leave_but_the_warm_one_of_the_way_back() -> None:
     adopted = (Worker(2, 0, ACCEPTING), Worker(1, 0, WARM), Worker(3, 0, WorkerState.CANARY))
     state, actions = advance(ServingState(), Resumed(2, plan(warm_s=600.0), replaced=1, adopted=adopted))
-    assert actions == (Route("r2-w0", 2, 0.0), KeepWarm(1, 600.0), LameDuck("r3-w0"))
+    assert actions == (Route("r2-w0", 2, 0.0), KeepWarm(1, 600.0), LameDuck("r3-w0", frames_only=True))
     assert state.warm == 1
 
 

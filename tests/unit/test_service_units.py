@@ -57,6 +57,24 @@ def test_addresses_make_a_socket_unit_that_the_service_needs() -> None:
     assert list(service_units(REQUEST)) == [SERVICE_FILE]
 
 
+def test_a_unix_socket_is_the_accounts_alone_until_the_supervisor_opens_it() -> None:
+    request = replace(REQUEST, listen=("/run/shop 100%.sock", "127.0.0.1:8080"))
+    socket = lines_of(request, SOCKET_FILE)
+    assert {
+        "ListenStream=/run/shop 100%%.sock", "ListenStream=127.0.0.1:8080",
+        "SocketUser=hyperion", "SocketMode=0600", "RemoveOnStop=yes",
+    } <= set(socket)  # fmt: skip
+    assert 'ReadWritePaths="/run/shop 100%%.sock"' in lines_of(request)
+    users = replace(request, scope=Scope.USER)
+    assert "SocketUser=hyperion" not in lines_of(users, SOCKET_FILE)
+    assert not [line for line in lines_of(replace(REQUEST, listen=("127.0.0.1:1",)), SOCKET_FILE) if "Mode" in line]
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:8080", "[::1]:80", "/run/shop.sock", "/" + 106 * "x"])
+def test_an_address_or_a_path_is_taken_as_it_is(text: str) -> None:
+    assert parse_listen(text) == text
+
+
 @pytest.mark.parametrize(
     ("path", "written"),
     [
@@ -75,7 +93,21 @@ def test_a_dollar_in_the_command_begins_no_variable() -> None:
     assert 'ExecStart="/opt/$$x/hyperion" serve' in lines_of(replace(REQUEST, command=("/opt/$x/hyperion", "serve")))
 
 
-@pytest.mark.parametrize("text", ["8080", "127.0.0.1", ":8080", "127.0.0.1:0", "127.0.0.1:70000", "h:1\nUser=root"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "8080",
+        "127.0.0.1",
+        ":8080",
+        "127.0.0.1:0",
+        "127.0.0.1:70000",
+        "h:1\nUser=root",
+        "/run/",
+        "/run/a\nUser=root",
+        "/" + 107 * "x",
+        "run/shop.sock",
+    ],
+)
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_listen(text)

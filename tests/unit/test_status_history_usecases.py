@@ -157,6 +157,22 @@ def test_the_status_says_whether_requests_share_a_run_and_why(
     assert told in shown_status(stage)
 
 
+def test_the_status_says_how_long_a_row_takes_once(stage: Stage) -> None:
+    digest = stage.deploy().digest
+    fast = Curve(points=(CurvePoint(batch=1, run_ms=0.02), CurvePoint(batch=8, run_ms=0.04)), difference=0.0)
+    stage.reports.save_tuning(
+        Tuning(
+            digest=digest, platform=stage.facts.platform_name(), engine_version="1.32.0",
+            measured_at=stage.clock.now(), measured_on="a generated input", curve=fast,
+        )
+    )  # fmt: skip
+
+    page = shown_status(stage)
+
+    assert len([line for line in page if "one row takes" in line]) == 1
+    assert "tiny: 8 rows at once answer 4.0 times as many" in page
+
+
 def test_the_status_says_that_nothing_was_measured(stage: Stage) -> None:
     stage.deploy()
 

@@ -19,7 +19,7 @@ key = group("Make, list and take away API keys of the deployments.", "key")
     cls=Command,
     examples=(
         "hyperion key add web-shop --deployment mnist",
-        "hyperion key add prometheus --scope metrics",
+        "hyperion key add prometheus --scope metrics --expires 90d",
         "hyperion key add ci --scope infer --scope metrics --json",
     ),
     exit_codes=(2, 6, 9),
@@ -30,8 +30,12 @@ key = group("Make, list and take away API keys of the deployments.", "key")
     help="What it opens: inference, /metrics, or with admin both; repeatable.",
 )  # fmt: skip
 @click.option("--deployment", metavar="NAME", help="The deployment that it opens; without it, all of this host.")
+@click.option(
+    "--expires", metavar="DAYS|TIME",
+    help="When it ends: 90d, a date (its end in UTC), or a time with its zone; without it, when it is removed.",
+)  # fmt: skip
 @json_option
-def add(name: str, scopes: tuple[str, ...], deployment: str | None, as_json: bool) -> None:
+def add(name: str, scopes: tuple[str, ...], deployment: str | None, expires: str | None, as_json: bool) -> None:
     """Make an API key for NAME and print its token, which is shown this once and kept nowhere.
 
     It holds where deployment.json says serve.require_key. Clients send it as 'Authorization: Bearer TOKEN'. To replace
@@ -40,17 +44,17 @@ def add(name: str, scopes: tuple[str, ...], deployment: str | None, as_json: boo
     from hyperion.domain.access import Scope
     from hyperion.usecases.key import add_key
 
-    added = add_key(open_host(), open_key_rings(), name, [Scope(scope) for scope in scopes], deployment)
+    added = add_key(open_host(), open_key_rings(), name, [Scope(scope) for scope in scopes], deployment, expires)
     answer(added, as_json, show_added)
 
 
 @key.command("list", cls=Command, examples=("hyperion key list", "hyperion key list --json"), exit_codes=(2, 9))
 @json_option
 def list_(as_json: bool) -> None:
-    """Show the keys of this host: who has them, and what they open."""
+    """Show the keys of this host: who has them, what they open, and until when; near ends are marked."""
     from hyperion.usecases.key import list_keys
 
-    answer(list_keys(open_key_rings()), as_json, show_keys)
+    answer(list_keys(open_host(), open_key_rings()), as_json, show_keys)
 
 
 @key.command(

@@ -6,6 +6,7 @@ ends as quietly as later.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -84,8 +85,25 @@ def _end(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number) if number == signal.SIGTERM else KeyboardInterrupt
 
 
+def _open_standard_streams() -> None:
+    """Put /dev/null where whoever started us closed a standard stream (``>&-``).
+
+    The next file that is opened would get the number otherwise, and whatever is printed would be written into it, by
+    our children too: the ledger is such a file.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it takes the lowest free number: this one
+    for name, number, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8"))
+
+
 def main() -> None:
     """Entry point of the console script."""
+    _open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # text that the terminal's encoding lacks is shown, not a crash
             stream.reconfigure(errors="backslashreplace")

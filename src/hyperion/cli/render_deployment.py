@@ -16,15 +16,12 @@ if TYPE_CHECKING:
 
     from hyperion.domain.command import DeploymentStatus
     from hyperion.domain.deployment import Revision
-    from hyperion.domain.event import Event
     from hyperion.domain.finding import Finding, Report
     from hyperion.domain.history import DeploymentHistory
     from hyperion.usecases.deploy import DeployResult, StopResult
     from hyperion.usecases.status import HostMemory, HostStatus
 
 MIB = 2**20
-IN_REVISIONS = frozenset({"actor", "created_at", "deployment", "number", "model", "origin"})
-"""Data of events that the table of revisions shows already."""
 
 
 def show_deployed(console: Console, result: DeployResult) -> None:
@@ -104,7 +101,7 @@ def show_status(console: Console, status: HostStatus) -> None:
         if item.trouble:
             line(console, f"{item.deployment.name}: {item.trouble}", "yellow")
         if (batching := status.batching.get(item.deployment.name)) is not None:
-            for told in (batching.unsaid(status.tunings.get(item.deployment.name)), batching.describe()):
+            for told in (batching.describe(), batching.unsaid(status.tunings.get(item.deployment.name))):
                 if told is not None:
                     line(console, f"{item.deployment.name}: {told}", "dim")
         for told in _rollout_lines(item):
@@ -121,11 +118,11 @@ def show_status(console: Console, status: HostStatus) -> None:
 
 
 def _confinement_lines(item: DeploymentStatus) -> Iterator[tuple[str, str]]:
-    """What holds the workers back, and apart what should and does not."""
-    if held := [found.name for found in item.protections if found.in_force]:
-        yield f"its workers are held back by {', '.join(name.replace('_', ' ') for name in held)}", "dim"
+    """What confines the workers, and apart what should and does not."""
+    if held := [found.means for found in item.protections if found.in_force]:
+        yield f"workers are confined by {', '.join(held)}", "dim"
     for missing in (found for found in item.protections if not found.in_force):
-        yield f"its workers are not held back by {missing.name.replace('_', ' ')}: {missing.detail}", "yellow"
+        yield f"workers are NOT confined by {missing.means}: {missing.detail}", "yellow"
 
 
 def _rollout_lines(item: DeploymentStatus) -> Iterator[str]:
@@ -191,7 +188,9 @@ def _show_host_memory(console: Console, memory: HostMemory) -> None:
 
 
 def show_history(console: Console, history: DeploymentHistory) -> None:
-    """Revisions, then the events of the ledger with their evidence, then the latest reports."""
+    """Revisions, then the events of the ledger with the evidence of each breach, then the latest reports."""
+    from hyperion.cli.render_event import told
+
     line(console, f"deployment {history.deployment.name}", "bold")
     columns = ("revision", "version", "digest", "state", "by", "from", "until", "who", "reason")
     rows = (
@@ -206,16 +205,17 @@ def show_history(console: Console, history: DeploymentHistory) -> None:
     table(console, columns, rows, right=("revision",))
     line(console, "")
     events = (
-        (event.sequence, when(event.at), event.kind.value, event.revision, _told(event)) for event in history.events
+        (event.sequence, when(event.at), str(event.kind), event.revision, told(event)) for event in history.events
     )
     table(console, ("event", "at", "what", "revision", "detail"), events, right=("event", "revision"))
     line(console, "")
-    show_evidence(console, history.events)
+    show_evidence(console, history.events, breaches_only=True)
     if history.reports:
         reports = (
-            (when(report.created_at), report.kind, _version(report), _result(report)) for report in history.reports
+            (when(report.created_at), report.kind, revision, _version(report), _result(report))
+            for report, revision in zip(history.reports, history.report_revisions, strict=True)
         )
-        table(console, ("report", "kind", "version", "result"), reports)
+        table(console, ("report", "kind", "revision", "version", "result"), reports, right=("revision",))
         line(console, "")
     if history.first_broken is None:
         line(console, f"ledger: whole, {history.ledger.sequence} events", "green")
@@ -237,15 +237,6 @@ def _version(report: Report) -> str:
 
 def _result(report: Report) -> str:
     return "ok" if report.ok else "failed: " + ", ".join(finding.check for finding in report.failures())
-
-
-def _told(event: Event) -> str:
-    """What an event says beside its kind, in one line; what the table of revisions has already is left out."""
-    return ", ".join(
-        f"{key} {short(str(value)) if key == 'digest' else value}"
-        for key, value in event.data.items()
-        if isinstance(value, (str, int, float)) and value != "" and key not in IN_REVISIONS
-    )
 
 
 def log_line(entry: Mapping[str, Any]) -> str:

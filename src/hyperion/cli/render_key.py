@@ -14,19 +14,35 @@ if TYPE_CHECKING:
 
 def show_added(console: Console, added: KeyAdded) -> None:
     """The token on a line of its own, to be copied."""
-    line(console, f"key {added.key.id} of {added.key.name!r} opens {_opened(added.key)}")
+    until = "" if added.key.expires_at is None else f" until {when(added.key.expires_at)}"
+    line(console, f"key {added.key.id} of {added.key.name!r} opens {_opened(added.key)}{until}")
     line(console, added.token, "bold")
     line(console, "it is not shown again; clients send it as 'Authorization: Bearer TOKEN'", "dim")
 
 
 def show_keys(console: Console, found: KeysListed) -> None:
+    """Who has each, what it opens, and until when; below, what ends or ended."""
+    from hyperion.domain.access import NEAR, Validity
+
     if not found.keys:
         line(console, "no keys; make one with 'hyperion key add NAME'")
         return
     rows = (
-        (key.id, key.name, ", ".join(key.scopes), key.deployment or "all", when(key.created_at)) for key in found.keys
+        (key.id, key.name, ", ".join(key.scopes), key.deployment or "all", when(key.created_at), _end(key))
+        for key in found.keys
     )
-    table(console, ("id", "name", "scopes", "deployment", "made"), rows)
+    table(console, ("id", "name", "scopes", "deployment", "made", "expires"), rows)
+    for key in found.keys:
+        if key.validity is Validity.EXPIRED:
+            line(console, f"{key.name!r} has expired and opens nothing: 'hyperion key remove {key.id}'", "yellow")
+        elif key.validity is Validity.NEAR_EXPIRY:
+            told = "add a key under another name and give it to the clients before then"
+            line(console, f"{key.name!r} expires within {NEAR.days} days: {told}", "yellow")
+
+
+def _end(key: KeyShown) -> str:
+    words = {"open": "", "near_expiry": ", soon", "expired": ", EXPIRED"}
+    return "never" if key.expires_at is None else f"{when(key.expires_at)}{words[key.validity.value]}"
 
 
 def show_removed(console: Console, removed: KeyRemoved) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from hyperion.cli.render import line, pairs, table, when
+from hyperion.cli.render_event import told
 from hyperion.cli.render_evidence import show_evidence
 from hyperion.cli.render_report import show_findings, show_verdict
 from hyperion.domain.checklist import fill_in
+from hyperion.domain.confinement import means_of
+from hyperion.domain.event import EventKind
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from hyperion.domain.event import Event
     from hyperion.domain.finding import Report
     from hyperion.domain.history import RevisionHistory, RevisionRecord
 
@@ -28,8 +33,10 @@ def show_revision(console: Console, record: RevisionRecord) -> None:
     else:
         _show_checklist(console, record.checklist)
     line(console, "")
-    rows = ((event.sequence, when(event.at), event.kind.value, event.actor) for event in record.events)
-    table(console, ("event", "at", "what", "who"), rows, right=("event",))
+    rows = ((event.sequence, when(event.at), str(event.kind), event.actor, told(event)) for event in record.events)
+    table(console, ("event", "at", "what", "who", "detail"), rows, right=("event",))
+    line(console, "")
+    _show_confinement(console, record.events)
     show_evidence(console, record.events)
 
 
@@ -52,6 +59,16 @@ def _show_facts(console: Console, history: RevisionHistory) -> None:
             ("  overridden", revision.override),
         ),
     )
+
+
+def _show_confinement(console: Console, events: Iterable[Event]) -> None:
+    """What each protection of the workers is, or why it is not there."""
+    for event in events:
+        details = event.data.get("details")
+        if event.kind is EventKind.WORKERS_CONFINED and isinstance(details, dict):
+            line(console, f"what confines the workers, by event {event.sequence}", "bold")
+            pairs(console, ((f"  {means_of(name)}", detail) for name, detail in details.items()))
+            line(console, "")
 
 
 def _show_checklist(console: Console, checklist: Report) -> None:

@@ -28,8 +28,9 @@ def serve(foreground: bool, detached: bool, as_json: bool) -> None:
     'hyperion deploy model' starts one by itself; this command brings all deployments back after a restart of the
     machine, waits for them and shows them; its exit code is 9 where one does not serve. SIGTERM drains the workers
     and leaves the deployments desired, so that the next start serves them again. SIGHUP replaces the workers one by
-    one, without a gap; a supervisor in a terminal ends with that. Where the supervisor is killed, its workers serve on,
-    and the next one adopts them.
+    one, without a gap; a supervisor in a terminal ends with that. SIGUSR2 replaces the supervisor itself, in its own
+    process, by the software as it is installed now. Where the supervisor is killed, its workers serve on, and the next
+    one adopts them.
     """
     if foreground:
         _run(detached=detached)
@@ -46,10 +47,13 @@ def serve(foreground: bool, detached: bool, as_json: bool) -> None:
 
 
 def _run(*, detached: bool) -> None:
-    from hyperion.bootstrap import open_supervisor_parts, supervisor_lock
+    from hyperion.bootstrap import give_way, open_supervisor_parts, supervisor_lock
     from hyperion.serving.supervisor import Supervisor
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    with supervisor_lock():
-        supervisor = Supervisor(open_supervisor_parts(), detached=detached, in_terminal=os.isatty(STDIN))
+    with supervisor_lock() as lock:
+        parts = open_supervisor_parts()
+        supervisor = Supervisor(parts, detached=detached, in_terminal=os.isatty(STDIN))
         asyncio.run(supervisor.run())
+        if supervisor.gives_way:
+            give_way(lock, parts)

@@ -34,8 +34,8 @@ def _unit_options(command: Callable[..., object]) -> Callable[..., object]:
             help="Whose name the system's service bears and who owns its state.",
         ),
         click.option(
-            "--listen", metavar="HOST:PORT", multiple=True,
-            help="Let systemd open this address of a deployment and keep it open; may be repeated.",
+            "--listen", metavar="HOST:PORT|PATH", multiple=True,
+            help="Let systemd open this address or unix socket of a deployment and keep it open; may be repeated.",
         ),
     )  # fmt: skip
     for option in reversed(options):

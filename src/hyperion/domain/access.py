@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, NamedTuple
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from hyperion.domain.config import Serve
 from hyperion.domain.document import DeploymentName, Digest, Document
@@ -15,6 +15,9 @@ from hyperion.domain.document import DeploymentName, Digest, Document
 TOKEN_PREFIX = "hyp"  # noqa: S105  (marks a token as ours; opens nothing)
 SECRET_BYTES = 32
 """Of chance in a token: too many to guess, so that a plain hash of it keeps it safe."""
+
+NEAR = timedelta(days=14)
+"""A key that expires within this time is shown as near its end."""
 
 
 class Scope(StrEnum):
@@ -26,6 +29,15 @@ class Scope(StrEnum):
     """``/metrics``."""
     ADMIN = "admin"
     """All that the others open. Commands are no part of it: they go through the control socket."""
+
+
+class Validity(StrEnum):
+    """Whether a key opens anything at a time."""
+
+    OPEN = "open"
+    NEAR_EXPIRY = "near_expiry"
+    """It does, for at most NEAR: its successor should be made now."""
+    EXPIRED = "expired"
 
 
 class ApiKey(Document):
@@ -41,9 +53,18 @@ class ApiKey(Document):
     digest: Digest
     """Of the whole token."""
     created_at: datetime
+    expires_at: AwareDatetime | None = None
+    """From then on it opens nothing; None: it opens until it is taken away."""
 
     def opens(self, scope: Scope) -> bool:
+        """Whether it opens this as long as it has not expired."""
         return scope in self.scopes or Scope.ADMIN in self.scopes
+
+    def validity(self, at: datetime) -> Validity:
+        """Whether it still opens anything then."""
+        if self.expires_at is None or at < self.expires_at - NEAR:
+            return Validity.OPEN
+        return Validity.NEAR_EXPIRY if at < self.expires_at else Validity.EXPIRED
 
 
 class KeyRing(Document):
@@ -56,9 +77,10 @@ class KeyRing(Document):
         """Those that open something of it."""
         return tuple(key for key in self.keys if key.deployment in (None, name))
 
-    def opens(self, name: str, scope: Scope) -> bool:
-        """Whether anybody could use the deployment so."""
-        return any(key.opens(scope) for key in self.for_deployment(name))
+    def opens(self, name: str, scope: Scope, at: datetime) -> bool:
+        """Whether anybody could use the deployment so then."""
+        found = (key for key in self.for_deployment(name) if key.validity(at) is not Validity.EXPIRED)
+        return any(key.opens(scope) for key in found)
 
 
 class Token(NamedTuple):

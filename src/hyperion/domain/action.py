@@ -46,6 +46,8 @@ class Route:
 @dataclass(frozen=True, slots=True)
 class LameDuck:
     worker: str
+    frames_only: bool = False
+    """Whether all that it ever answered came from other workers, which answer themselves where it does not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,8 @@ class Pong(Document):
     protocol: int = PROTOCOL_VERSION
     pid: int
     version: str
+    opened: tuple[str, ...] = ()
+    """Places where a service manager listens for it: ``127.0.0.1:8080``, or the path of a unix socket."""
 
 
 class Deployed(Document):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal
 
 from hyperion.domain.document import Document
@@ -11,6 +12,18 @@ ProtectionName = Literal[
 ]
 
 
+MEANS: dict[str, str] = {
+    "no_new_privileges": "no_new_privs",
+    "file_access": "Landlock",
+    "system_calls": "seccomp",
+    "resources": "rlimits",
+    "user": "own user",
+    "address_space": "RLIMIT_AS",
+    "memory": "cgroup",
+}
+"""What people know each protection by."""
+
+
 class Protection(Document):
     """One of the kernel's means of confinement."""
 
@@ -18,6 +31,11 @@ class Protection(Document):
     in_force: bool
     detail: str
     """What it holds back and by which means; where it is not in force, why not."""
+
+    @property
+    def means(self) -> str:
+        """What people know it by."""
+        return means_of(self.name)
 
     def __str__(self) -> str:
         return f"{self.name}: {self.detail}" if self.in_force else f"{self.name}: NOT in force: {self.detail}"
@@ -35,3 +53,19 @@ class Confinement(Document):
 
     def __str__(self) -> str:
         return "; ".join(map(str, self.protections))
+
+
+def means_of(name: str) -> str:
+    """What people know a protection by; the name itself where a later version added it."""
+    return MEANS.get(name, name)
+
+
+def count_in_force(in_force: Collection[str], missing: Collection[str]) -> str:
+    """How many protections are in force and which are not, in a few words.
+
+    Args:
+        in_force: Names of protections.
+        missing: Names of the others.
+    """
+    told = f"{len(in_force)} of {len(in_force) + len(missing)} protections in force"
+    return f"{told}; missing: {', '.join(map(means_of, missing))}" if missing else told

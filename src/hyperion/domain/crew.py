@@ -16,7 +16,7 @@ from hyperion.domain.action import (
     Rest,
     Spawn,
 )
-from hyperion.domain.serving_state import RolloutState, ServingState, Step
+from hyperion.domain.serving_state import ServingState, Step
 from hyperion.domain.worker_state import Worker, WorkerState, worker_name
 
 CRASH_LIMIT = 5
@@ -67,7 +67,7 @@ def dismiss(state: ServingState, workers: Iterable[Worker]) -> Step:
     actions: list[Action] = []
     for worker in workers:
         if worker.takes_traffic or worker.rests or worker.state is WorkerState.CANARY:
-            actions.append(LameDuck(worker.name))
+            actions.append(LameDuck(worker.name, frames_only=not worker.takes_traffic and not worker.rests))
             state = state.put(replace(worker, state=WorkerState.LAME_DUCK, told=True))
         elif not worker.leaves:
             actions.append(Kill(worker.name))
@@ -80,12 +80,18 @@ def rest(state: ServingState, revision: int | None, seconds: float) -> Step:
     taking = [worker for worker in workers if worker.state is WorkerState.ACCEPTING]
     if revision is None or not seconds or not taking:
         return dismiss(state, workers)
+    state, resting = lay_to_rest(state, taking)
+    state, dismissed = dismiss(state, [worker for worker in workers if worker not in taking])
+    return state, (*resting, KeepWarm(revision, seconds), *dismissed)
+
+
+def lay_to_rest(state: ServingState, workers: Iterable[Worker]) -> Step:
+    """Take these out of traffic; they stay loaded."""
     actions: list[Action] = []
-    for worker in taking:
+    for worker in workers:
         actions.append(Rest(worker.name))
         state = state.put(replace(worker, state=WorkerState.RESTING, told=True))
-    state, dismissed = dismiss(state, [worker for worker in workers if worker not in taking])
-    return state, (*actions, KeepWarm(revision, seconds), *dismissed)
+    return state, tuple(actions)
 
 
 def remove(state: ServingState, worker: Worker) -> ServingState:
@@ -106,5 +112,4 @@ def replace_lost(state: ServingState, lost: Worker, reason: str, accepted_s: flo
 
 def is_kept_alive(state: ServingState, worker: Worker) -> bool:
     """Whether its death is to be answered with a respawn."""
-    clearing = state.rollout is not None and state.rollout.state is RolloutState.CLEARING
-    return worker.revision == state.active and not state.stopping and not clearing
+    return worker.revision == state.active and not state.stopping and not state.clearing

@@ -79,6 +79,12 @@ def find_deployment(deployments: Iterable[Deployment], name: str) -> Deployment:
     if name == CURRENT_MODEL and len(known) == 1:
         return next(iter(known.values()))
     names = ", ".join(sorted(known)) or "none"
+    if name == CURRENT_MODEL and known:
+        raise NotFoundError(
+            f"{CURRENT_MODEL} stands for the only deployment, and this host has several: {names}",
+            hint="name one of them (--name)",
+            code="deployment.not_found",
+        )
     raise NotFoundError(
         f"there is no deployment {name!r} on this host; deployments: {names}",
         hint="deploy one with 'hyperion deploy model', or name one of those above",

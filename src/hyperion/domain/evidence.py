@@ -57,6 +57,17 @@ class Evidence(Document):
         return (*sides, *found)
 
     @property
+    def line(self) -> str:
+        """In one line: how many gates held, over what, and the two sides."""
+        broken = [finding.check for finding in self.breaches]
+        held = sum(finding.outcome is Outcome.PASSED for finding in self.findings)
+        gates = f"{held} of {len(self.findings)} gates held" if not broken else f"broken: {', '.join(broken)}"
+        sides = [_figures("candidate", self.candidate)]
+        if self.stable is not None:
+            sides.append(_figures("stable", self.stable))
+        return f"{gates} over {self.elapsed_s:.3g} s ({'; '.join(sides)})"
+
+    @property
     def breaches(self) -> tuple[Finding, ...]:
         return tuple(finding for finding in self.findings if finding.outcome is Outcome.FAILED)
 
@@ -71,5 +82,9 @@ class Verdict(Document):
 
 
 def _side(name: str, arm: ArmFigures) -> str:
+    return _figures(f"{name} (revision {arm.revision}):", arm)
+
+
+def _figures(name: str, arm: ArmFigures) -> str:
     latency = "no latency" if arm.p95_ms is None else f"p95 {arm.p95_ms:.3g} ms"
-    return f"{name} (revision {arm.revision}): {arm.requests} requests, {arm.errors} errors, {latency}"
+    return f"{name} {arm.requests} requests, {arm.errors} errors, {latency}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 
@@ -38,6 +39,21 @@ class Finding(Document):
     hint: str | None = None
     code: str | None = None
     """Error code of what is wrong, where it has one (docs/reference/errors.md)."""
+
+
+def in_short(findings: Iterable[Finding]) -> str:
+    """Findings in one line: a check's summary where it has one finding, else how many of them passed."""
+    by_check: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_check.setdefault(finding.check, []).append(finding)
+    return "; ".join(_told(check, found) for check, found in by_check.items())
+
+
+def _told(check: str, found: list[Finding]) -> str:
+    if len(found) > 1:
+        return f"{check}: {sum(finding.outcome is Outcome.PASSED for finding in found)} of {len(found)} passed"
+    (only,) = found
+    return only.summary if only.outcome is Outcome.PASSED else f"{only.outcome.value} {check}: {only.summary}"
 
 
 class Subject(Document):

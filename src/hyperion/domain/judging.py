@@ -38,6 +38,11 @@ ERRORS_SPAN_S, LATENCY_SPAN_S = 10.0, 20.0
 latency: every host has bad seconds."""
 GROSS_ERRORS = 0.5
 """More than this share of errors beyond stable's is judged from the first look on."""
+MORE_REQUESTS = (
+    "give the step a larger share, gates a longer deadline_s or a lower min_samples; with canary.sticky_header a "
+    "client stays on one side, so few clients may bring the candidate nothing"
+)
+"""What brings a canary to its decision."""
 PARTS = (2, 8)
 """Fewest and most parts of a bake in which a regression must show."""
 ERRORS_PER_PART, REQUESTS_PER_PART = 10, 40
@@ -164,10 +169,10 @@ def _check_samples(terms: Terms, sight: Sight) -> Finding | None:
         outcome=outcome,
         summary="too few requests to compare the two revisions",
         reason=f"expected min_samples = {needed} requests of {whose}, found {found if found < needed else most}"
-        + (f" after deadline_s ({terms.gates.deadline_s:g} s) beyond the bake" if too_late else ""),
+        + (f" after deadline_s ({terms.gates.deadline_s:g} s) beyond the bake; {MORE_REQUESTS}" if too_late else ""),
         measured=found if found < needed else most,
         limit=needed,
-        hint="a larger share, a longer deadline_s or a smaller min_samples" if too_late else None,
+        hint=MORE_REQUESTS if too_late else None,
     )
 
 
@@ -262,8 +267,10 @@ def _calm_reason(terms: Terms, sight: Sight, kind: VerdictKind, samples: Finding
         return f"the gates held: {so_far}" if kind is VerdictKind.PASS else f"baking: {so_far}"
     if kind is VerdictKind.PASS:
         return f"the hard limits held, the rest was not judged: {samples.reason}"
-    waits = "waiting for requests" if sight.elapsed_s >= terms.bake_s else "baking"
-    return f"{waits}: {so_far}"
+    if sight.elapsed_s < terms.bake_s:
+        return f"baking: {so_far}"
+    until_s = terms.bake_s + terms.gates.deadline_s
+    return f"waiting for requests: {so_far}; aborted at {until_s:g} s with fewer than {terms.gates.min_samples}"
 
 
 def _evidence(terms: Terms, course: Course, sight: Sight, findings: tuple[Finding, ...]) -> Evidence:

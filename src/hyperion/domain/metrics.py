@@ -18,7 +18,7 @@ BATCH_BOUNDS = (1, 2, 4, 8, 16, 32)
 
 ERROR_CAUSES = (
     "bad_request", "not_found", "too_large", "timeout", "overloaded", "engine", "non_finite_output", "internal",
-    "invalid_output", "unauthorized", "forbidden", "rate_limited", "slow_reader",
+    "invalid_output", "unauthorized", "forbidden", "rate_limited", "slow_reader", "key_expired",
 )  # fmt: skip
 """Why a request failed; a closed set, so that metrics have bounded labels.
 

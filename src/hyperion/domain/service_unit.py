@@ -30,7 +30,8 @@ class ServiceRequest:
         command: What runs, absolute, with its arguments.
         state_dir: $HYPERION_HOME.
         account: Whose name the service bears; only for the system's scope.
-        listen: Addresses that systemd opens and keeps open, ``127.0.0.1:8080``; empty for no socket unit.
+        listen: Addresses that systemd opens and keeps open, ``127.0.0.1:8080`` or the path of a unix socket; empty for
+            no socket unit.
         drain_timeout_s: The longest of the deployments.
     """
 
@@ -39,7 +40,12 @@ class ServiceRequest:
     state_dir: PurePosixPath
     account: str
     listen: tuple[str, ...] = ()
-    drain_timeout_s: float = 30.0
+    drain_timeout_s: float = 45.0
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Of the unix sockets."""
+        return tuple(address for address in self.listen if address.startswith("/"))
 
 
 def service_units(request: ServiceRequest) -> dict[str, str]:
@@ -113,6 +119,7 @@ def _hardening(request: ServiceRequest) -> list[str]:
         "ProtectSystem=strict",
         "ProtectHome=read-only",
         *_state_folder(request.state_dir),
+        *(f"ReadWritePaths={_quoted(path)}" for path in request.paths),
         "PrivateDevices=yes",
         "ProtectClock=yes",
         "ProtectHostname=yes",
@@ -134,13 +141,23 @@ def _state_folder(state_dir: PurePosixPath) -> list[str]:
 def _socket(request: ServiceRequest) -> str:
     unit = ["Description=Listening sockets of Hyperion"]
     found = [
-        *(f"ListenStream={address}" for address in request.listen),
+        *(f"ListenStream={_without_specifiers(address)}" for address in request.listen),
+        *(_unix_sockets(request) if request.paths else []),
         "# systemd holds them open: while no worker lives, clients wait and are not refused.",
         "Backlog=2048",
         "NoDelay=yes",
         f"Service={SERVICE_FILE}",
     ]
     return _file({"Unit": unit, "Socket": found, "Install": ["WantedBy=sockets.target"]})
+
+
+def _unix_sockets(request: ServiceRequest) -> list[str]:
+    return [
+        "# Nobody else's until a revision is promoted: the supervisor then gives it the mode of serve.socket_mode.",
+        *([f"SocketUser={_quoted(request.account)}"] if request.scope is Scope.SYSTEM else []),
+        "SocketMode=0600",
+        "RemoveOnStop=yes",
+    ]
 
 
 def _file(sections: dict[str, list[str]]) -> str:
@@ -150,11 +167,15 @@ def _file(sections: dict[str, list[str]]) -> str:
 
 def _quoted(text: str) -> str:
     """A value that systemd reads back as it is: one word, without specifiers."""
-    plain = text.replace("%", "%%")
+    plain = _without_specifiers(text)
     if plain and all(character.isalnum() or character in "/._-=:@+,%" for character in plain):
         return plain
     escaped = plain.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
+
+
+def _without_specifiers(text: str) -> str:
+    return text.replace("%", "%%")
 
 
 def _argument(text: str) -> str:

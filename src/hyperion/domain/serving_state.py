@@ -130,6 +130,11 @@ class ServingState:
         return self.rollout is not None and self.rollout.updating
 
     @property
+    def clearing(self) -> bool:
+        """Whether the old workers leave before the new ones start (``recreate``)."""
+        return self.rollout is not None and self.rollout.state is RolloutState.CLEARING
+
+    @property
     def watching(self) -> bool:
         return self.rollout is not None and self.rollout.state is RolloutState.BAKING
 

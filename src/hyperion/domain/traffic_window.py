@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from hyperion.domain.latency_profile import LatencyProfile
 
 CLIENT_CAUSES = frozenset(
-    {"bad_request", "not_found", "too_large", "unauthorized", "forbidden", "rate_limited", "slow_reader"}
+    {
+        "bad_request",
+        "not_found",
+        "too_large",
+        "unauthorized",
+        "forbidden",
+        "rate_limited",
+        "slow_reader",
+        "key_expired",
+    }
 )
 """Failures of the clients' making; a candidate with another signature is a matter of the version step."""
 QUANTILE = 0.95

@@ -26,6 +26,8 @@ TOLERANCE = 1e-3
 
 Kernels add up in another order for other shapes, which moves float32 answers by 1e-7 to 1e-5 here; activations that
 are quantized over the whole batch (dynamic int8) move them by 1e-2 and more."""
+ROW = "one row takes"
+"""Begins what is told of a curve's first figure: wherever it stands, that figure was told."""
 FASTER_THREADS = 1.2
 """More threads are used where they answer this many times as fast as fewer."""
 
@@ -102,10 +104,16 @@ class Tuning(Document):
         best, single = self.curve.best, self.curve.single_ms
         if best is None or single is None:
             return f"not measured: {self.curve.unavailable}"
+        return f"{ROW} {single:.3g} ms; {self.describe_batches()}"
+
+    def describe_batches(self) -> str | None:
+        """The second half of the line; None where there is no curve."""
+        best, single = self.curve.best, self.curve.single_ms
+        if best is None or single is None:
+            return None
         if best.batch == 1:
-            return f"one row takes {single:.3g} ms; batches do not pay"
-        gain = best.rows_per_s * single / 1000
-        return f"one row takes {single:.3g} ms; {best.batch} rows at once answer {gain:.1f} times as many"
+            return "batches do not pay"
+        return f"{best.batch} rows at once answer {best.rows_per_s * single / 1000:.1f} times as many"
 
 
 class BatchingPlan(Document):
@@ -123,8 +131,10 @@ class BatchingPlan(Document):
         return f"requests share runs of up to {self.max_batch} rows: {self.reason}"
 
     def unsaid(self, tuning: Tuning | None) -> str | None:
-        """The curve in one line, for people; None where there is none, or the reason holds it already."""
-        return None if tuning is None or tuning.describe() in self.reason else tuning.describe()
+        """What the reason leaves unsaid of the curve, for people; None where there is no curve, or nothing is left."""
+        if tuning is None or tuning.describe() in self.reason:
+            return None
+        return tuning.describe_batches() if ROW in self.reason else tuning.describe()
 
 
 def plan_batching(mode: BatchingMode, limit: int, tuning: Tuning | None, signature: Signature) -> BatchingPlan:
@@ -160,7 +170,7 @@ def batching_fault(mode: BatchingMode, limit: int, tuning: Tuning | None, signat
         return f"answers in a batch differ from answers alone by {curve.difference:.2g}, more than {TOLERANCE:g}"
     best, single = curve.best, curve.single_ms
     if mode == "auto" and (best is None or single is None or single < PAYS_FROM_MS):
-        return f"one row takes {single or 0:.2g} ms, less than {PAYS_FROM_MS:g} ms: waiting for others would cost more"
+        return f"{ROW} {single or 0:.3g} ms, less than {PAYS_FROM_MS:g} ms: waiting for others would cost more"
     if mode == "auto" and best is not None and single is not None and best.rows_per_s * single < 1000 * PAYS_RATIO:
         return f"it does not pay: {tuning.describe()}"
     return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hyperion.ports.access import KeyRings
-from hyperion.ports.client import Answer, InferenceClient
+from hyperion.ports.client import Answer, InferenceClient, NotReady
 from hyperion.ports.clock import Clock
 from hyperion.ports.conversion import Conversion, ConversionOptions, ModelConverters
 from hyperion.ports.datasets import Batch, Dataset, Datasets, EvaluationSets
@@ -109,6 +109,7 @@ __all__ = [
     "ModelSources",
     "ModelWeight",
     "ModelWeights",
+    "NotReady",
     "OrphanedWorker",
     "PackageOpener",
     "PackageStore",

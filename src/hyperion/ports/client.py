@@ -21,10 +21,20 @@ class Answer:
     latency_ms: float
 
 
+@dataclass(frozen=True, slots=True)
+class NotReady:
+    """Why a readiness probe was not answered with yes: the deployment's doing, or that of who asked it."""
+
+    reason: str
+    hint: str | None = None
+    """What ends it, where that is on the side of who asked: a key, a certificate to trust."""
+
+
 class InferenceClient(Protocol):
     """A client of a served deployment (Open Inference Protocol v2)."""
 
-    def is_ready(self, url: str, model: str, timeout_s: float) -> bool: ...
+    def not_ready(self, url: str, model: str, timeout_s: float) -> NotReady | None:
+        """What stands between a client and the model; None where it is ready."""
 
     def infer(self, url: str, model: str, feeds: Tensors, timeout_s: float) -> Answer:
         """Send one request.

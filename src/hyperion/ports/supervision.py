@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 # Only types are spoken of here: the supervisor needs no numpy, and a worker's start is waited for.
@@ -113,3 +113,6 @@ class ServiceManager(Protocol):
 
     def listeners(self) -> tuple[socket.socket, ...]:
         """Listening sockets that it opened for us (man 3 sd_listen_fds)."""
+
+    def hand_over(self) -> Mapping[str, str]:
+        """Let the program that takes our place by exec hear of it, too; returns what its environment must hold."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,8 @@ from hyperion.domain.serving_state import Rollout, RolloutState
 from hyperion.ports import Clock
 from hyperion.serving.watch import PastTraffic, Watch
 from hyperion.serving.worker_set import WorkerSet
+
+_log = logging.getLogger(__name__)
 
 LOOK_S = 1.0
 TELL_EVERY_S = 5.0
@@ -101,4 +104,7 @@ class Bakes:
         if verdict.kind is VerdictKind.HOLD and now - self._told_s >= TELL_EVERY_S:
             self._told_s = now
             self._say("watch" if rollout.state is RolloutState.BAKING else "canary", verdict.reason)
+        if verdict.kind is VerdictKind.BREACH:
+            deployment = self._workers.metrics_dir.name
+            _log.warning("%s: revision %d breaks its gates: %r", deployment, rollout.revision, verdict.reason)
         self._observe(seen.Judged(verdict))

@@ -37,6 +37,8 @@ class KeyGrant(msgspec.Struct, frozen=True):
     id: str
     digest: str
     scopes: list[str]
+    expires_at: float | None = None
+    """Seconds since 1970; None where it never does."""
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -111,6 +113,8 @@ class LeaveTraffic(msgspec.Struct, frozen=True, tag="lame_duck"):
     deadline_s: float
     heirs: list[str] = []
     """Handover paths of workers that take over live connections; empty where none is to be handed over."""
+    idle_s: float | None = None
+    """How long connections at rest are waited for, where nobody serves them any more; None: until the deadline."""
 
 
 class Rest(msgspec.Struct, frozen=True, tag="rest"):

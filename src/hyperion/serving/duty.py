@@ -143,8 +143,8 @@ class Duty:
                 await self._say(FramesOpen(self._order.frames_path))
             case Rest(deadline_s, heirs):
                 await self._begin_to_rest(deadline_s, [self._channel.take() for _ in heirs])
-            case LeaveTraffic(deadline_s, heirs):
-                await self._begin_to_leave(deadline_s, [self._channel.take() for _ in heirs])
+            case LeaveTraffic(deadline_s, heirs, idle_s):
+                await self._begin_to_leave(deadline_s, [self._channel.take() for _ in heirs], idle_s)
             case Replay():
                 self._replaying = asyncio.create_task(self._replay_goldens())
 
@@ -174,16 +174,18 @@ class Duty:
         self._state = WorkerState.WARM
         await self._say(Rested(cut))
 
-    async def _begin_to_leave(self, deadline_s: float, heirs: Sequence[socket.socket]) -> None:
+    async def _begin_to_leave(
+        self, deadline_s: float, heirs: Sequence[socket.socket], idle_s: float | None = None
+    ) -> None:
         await self._stop_draining()
         self._state = WorkerState.LAME_DUCK
         still_here = self._traffic.turn_away(heirs)
         self._traffic.close_listener()
         await self._say(LameDucked(still_here))
-        self._draining = asyncio.create_task(self._leave(deadline_s))
+        self._draining = asyncio.create_task(self._leave(deadline_s, idle_s))
 
-    async def _leave(self, deadline_s: float) -> None:
-        cut = await self._traffic.drain(deadline_s)
+    async def _leave(self, deadline_s: float, idle_s: float | None) -> None:
+        cut = await self._traffic.drain(deadline_s, idle_s)
         self._state = WorkerState.DRAINED
         await self._say(Drained(cut))
         self._left.set()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from hyperion.domain.access import KeyRing, Scope, what_is_open
+from hyperion.domain.access import KeyRing, Scope, Validity, what_is_open
 from hyperion.domain.config import DeploymentConfig, Serve, TlsFiles
 from hyperion.domain.deployment import Revision
 from hyperion.errors import ConfigError, HyperionError, Problem
@@ -21,6 +22,7 @@ LOOK_S = 0.25
 """How often the files are looked at: a change reaches every worker within a second."""
 
 Value = TypeVar("Value")
+_WORDS = {Validity.NEAR_EXPIRY: "expires at", Validity.EXPIRED: "expired at"}
 _log = logging.getLogger(__name__)
 
 
@@ -89,6 +91,17 @@ class Guards:
             found.append(self._watched(serve.tls).fault)
         return tuple(f"{fault}; workers go on with what they were told" for fault in found if fault is not None)
 
+    def ends_of_keys(self, revision: Revision) -> tuple[str, ...]:
+        """Keys of its deployment that expired, or will soon."""
+        if not revision.config.serve.require_key:
+            return ()
+        now, keys = datetime.now(UTC), self._ring.latest().for_deployment(revision.deployment)
+        return tuple(
+            f"the API key {key.name!r} {_WORDS[validity]} {key.expires_at:%Y-%m-%d %H:%M:%SZ} ('hyperion key list')"
+            for key in keys
+            if (validity := key.validity(now)) in _WORDS
+        )
+
     def require(self, config: DeploymentConfig) -> None:
         """Demand that the deployment is guarded as far as it is reached, and that its certificate can be served.
 
@@ -99,7 +112,7 @@ class Guards:
         serve, name = config.serve, config.name or ""
         if serve.tls is not None:
             self._watched(serve.tls).latest()
-        has_key = not serve.require_key or self._ring.latest().opens(name, Scope.INFER)
+        has_key = not serve.require_key or self._ring.latest().opens(name, Scope.INFER, datetime.now(UTC))
         lacks = what_is_open(serve, has_key=has_key)
         if lacks:
             raise ConfigError(
@@ -113,7 +126,15 @@ class Guards:
 
     def _grants(self, name: str) -> list[KeyGrant]:
         keys = self._ring.latest().for_deployment(name)
-        return [KeyGrant(key.id, key.digest, [scope.value for scope in key.scopes]) for key in keys]
+        return [
+            KeyGrant(
+                key.id,
+                key.digest,
+                [scope.value for scope in key.scopes],
+                None if key.expires_at is None else key.expires_at.timestamp(),
+            )
+            for key in keys
+        ]
 
     def _watched(self, files: TlsFiles) -> Watched[Credentials]:
         if files not in self._tls:

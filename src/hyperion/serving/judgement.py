@@ -23,14 +23,19 @@ def judge(
     Args:
         reported: The worker's findings as JSON.
         usage: What its process takes after warm-up.
-        revision: What it serves; a rollback is denied only by what a rescue must pass.
+        revision: What it serves; a rollback is denied only by what a rescue must pass, and warned of the rest.
     """
     findings = tuple(Finding.model_validate_json(msgspec.json.encode(found)) for found in reported)
     findings = (*findings, check_memory(usage, revision.config.memory.budget_mb))
     decision = decide(findings, rescue=revision.origin is Origin.ROLLBACK)
+    findings = tuple(_warned(found) if found in decision.warnings else found for found in findings)
     if decision.allowed:
         return findings, None
     return findings, "; ".join(f"{found.summary}: {found.reason}" for found in decision.denied_by)
+
+
+def _warned(finding: Finding) -> Finding:
+    return finding.model_copy(update={"outcome": Outcome.WARNED})
 
 
 def check_memory(usage: ProcessUsage | None, budget_mb: int | None) -> Finding:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from hyperion.domain.access import Scope, parse_token
@@ -28,9 +30,11 @@ class KeyCheck:
 
     Args:
         grants: Them; None where no key is asked for.
+        now_s: This host's clock in seconds since 1970: a key expires in its worker, without anybody being told.
     """
 
-    def __init__(self, grants: list[KeyGrant] | None = None) -> None:
+    def __init__(self, grants: list[KeyGrant] | None = None, now_s: Callable[[], float] = time.time) -> None:
+        self._now_s = now_s
         self._grants = None if grants is None else {grant.id: grant for grant in grants}
 
     def refusal(self, path: str, headers: Iterable[tuple[bytes, bytes]]) -> Refusal | None:
@@ -48,6 +52,8 @@ class KeyCheck:
         grant = self._find(shown[0][len(SCHEME) :].strip())
         if grant is None:
             return Refusal(401, "unauthorized", "the API key is not known here")
+        if grant.expires_at is not None and self._now_s() >= grant.expires_at:
+            return Refusal(401, "key_expired", f"the API key {grant.id} expired at {_told(grant.expires_at)}")
         needed = _scope_of(path)
         if needed in grant.scopes or Scope.ADMIN in grant.scopes:
             return None
@@ -59,6 +65,10 @@ class KeyCheck:
         if token is None or grant is None or not hmac.compare_digest(token.digest, grant.digest):
             return None
         return grant
+
+
+def _told(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def _scope_of(path: str) -> Scope:

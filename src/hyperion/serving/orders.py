@@ -23,8 +23,9 @@ def give(order: act.Order, state: ServingState, lineage: Lineage, workers: Worke
         case act.Route(name, revision, share):
             candidates = [worker.name for worker in state.of(revision)] if share else []
             workers.route(name, revision, share, candidates, lineage[revision].config.canary_steps.sticky_header)
-        case act.LameDuck(name):
-            workers.lame_duck(name, _heirs(state, lineage))
+        case act.LameDuck(name, frames_only):
+            heirs, is_last = _heirs(state, lineage), state.stopping or state.clearing
+            workers.lame_duck(name, heirs, frames_only=frames_only, is_last=is_last)
         case act.Rest(name):
             workers.rest(name, _heirs(state, lineage))
         case act.Kill(name):

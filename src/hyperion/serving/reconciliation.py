@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from hyperion.domain.deployment import Deployment, Origin, Revision
+from hyperion.domain.deployment import Origin, Revision
 from hyperion.domain.document import JsonValue
 from hyperion.domain.event import EventDraft, EventKind
 from hyperion.domain.worker_state import WorkerState
@@ -34,6 +34,8 @@ class Found:
         listeners: Listening sockets that were kept open, each with the revision that it is of.
         watch_s: For how long the revision is still to be watched.
         leaves: Why the earlier supervisor began to go back from it; None where it did not.
+        reverted: What became of a rollout that the earlier supervisor did not bring to its promotion, in words; None
+            where it left none.
     """
 
     revision: Revision
@@ -42,6 +44,7 @@ class Found:
     listeners: tuple[tuple[socket.socket, Revision], ...] = ()
     watch_s: float = 0.0
     leaves: str | None = None
+    reverted: str | None = None
 
     @property
     def listener(self) -> socket.socket | None:
@@ -76,12 +79,13 @@ def reconcile(ledger: Ledger, survivors: Iterable[Survivor], actor: str, now: da
         living.setdefault(who.deployment, []).append((survivor, revision))
     found = []
     for deployment in ledger.deployments():
-        if deployment.desired_revision != deployment.active_revision:
-            _abort_unfinished(ledger, deployment, actor)
+        reverted = None
+        if deployment.desired_revision not in (deployment.active_revision, None):
+            reverted = _revert(ledger, deployment.name, deployment.desired_revision, deployment.active_revision, actor)
         alive = living.get(deployment.name, [])
         if deployment.active_revision is not None and deployment.desired_revision is not None:
             active = _found(ledger.revision(deployment.name, deployment.active_revision), alive, desired=True)
-            found.append(_with_what_follows(active, ledger, actor, now))
+            found.append(replace(_with_what_follows(active, ledger, actor, now), reverted=reverted))
         elif alive := [one for one in alive if not _leaves_alone(one[0])]:
             found.append(_found(max((of for _, of in alive), key=lambda of: of.number), alive, desired=False))
     return tuple(found)
@@ -117,7 +121,7 @@ def _with_what_follows(found: Found, ledger: Ledger, actor: str, now: datetime) 
         return replace(found, leaves=str(last.data.get("reason", "it broke its gates")))
     if last.kind is EventKind.ROLLOUT_FINISHED or not watch_s:
         return found
-    left_s = watch_s - (now - last.at).total_seconds()
+    left_s = min(watch_s, watch_s - (now - last.at).total_seconds())  # the clock may have been put back meanwhile
     if left_s <= 0:
         _note(ledger, EventKind.ROLLOUT_FINISHED, revision, actor, note="its watch ended while no supervisor ran")
     return replace(found, watch_s=max(0.0, left_s))
@@ -132,14 +136,15 @@ def _note(ledger: Ledger, kind: EventKind, revision: Revision, actor: str, **dat
         _log.warning("the event %s could not be recorded: %s", kind, error)
 
 
-def _abort_unfinished(ledger: Ledger, deployment: Deployment, actor: str) -> None:
-    if deployment.desired_revision is None:
-        return
-    draft = EventDraft(
-        kind=EventKind.ROLLOUT_ABORTED,
-        deployment=deployment.name,
-        revision=deployment.desired_revision,
-        actor=actor,
-        data={"reason": "the supervisor ended during the rollout"},
-    )
-    ledger.restore_desired(deployment.name, deployment.active_revision, draft)
+def _revert(ledger: Ledger, deployment: str, number: int, active: int | None, actor: str) -> str:
+    """Record that the rollout of revision ``number`` is not gone on with; returns why, in words."""
+    steps = ledger.events(deployment, (EventKind.ROLLOUT_CANARY,))
+    share = next((event.data.get("share") for event in reversed(steps) if event.revision == number), None)
+    reached = "before it was promoted"
+    if isinstance(share, int | float):
+        reached = f"while it was a canary with {100 * share:g}% of the requests, and nobody judged it from then on"
+    reason = f"revision {number} was reverted, not finished, by the next supervisor: the one before ended {reached}"
+    kind, data = EventKind.ROLLOUT_ABORTED, dict[str, JsonValue](reason=reason)
+    draft = EventDraft(kind=kind, deployment=deployment, revision=number, actor=actor, data=data)
+    ledger.restore_desired(deployment, active, draft)
+    return reason

@@ -62,6 +62,8 @@ class WorkerLink:
         self.accepting_since: float | None = None
         self.resident_bytes: int | None = None
         """By its latest heartbeat."""
+        self.drains_s: float | None = None
+        """How long it was given to finish what it has; None until it is told to leave."""
         self.guard: Guard | None = None
         """Whom it was told to let in; None where an earlier supervisor told it."""
         self._pulse = Pulse(patience.request_timeout_s, lambda: patience.counted(self.name), process.halted)

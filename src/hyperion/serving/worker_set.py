@@ -17,6 +17,7 @@ from hyperion.domain import observation as seen
 from hyperion.domain.confinement import Protection
 from hyperion.domain.deployment import Revision
 from hyperion.domain.finding import Finding, Outcome
+from hyperion.domain.rollout_policy import patience_s
 from hyperion.domain.worker_state import Worker, WorkerState
 from hyperion.errors import HyperionError
 from hyperion.ports import WorkerProcess
@@ -56,8 +57,12 @@ ACKNOWLEDGE_S = 10.0
 FLIP_S = 2.0
 """How long a warm worker may take to come back; past it, a rollback goes on without it."""
 MIB = 1024**2
+LEAVE_S = 3.0
+"""How long a candidate that only answers frames may take to say that it leaves; one that hangs says nothing."""
+IDLE_S = 2.0
+"""How long a connection at rest is waited for where nobody takes over: its client's next request would be refused."""
 EXIT_S = 5.0
-"""How long a worker may take to exit after its drain deadline."""
+"""How long a worker may take to exit after its drain deadline, or once it says that it is drained."""
 
 
 class WorkerSet:
@@ -229,16 +234,21 @@ class WorkerSet:
         if share:
             link.expect(ACKNOWLEDGE_S, lambda: self._late(link, f"routed nothing within {ACKNOWLEDGE_S:g} s"))
 
-    def lame_duck(self, name: str, heirs: Iterable[str]) -> None:
+    def lame_duck(self, name: str, heirs: Iterable[str], *, frames_only: bool = False, is_last: bool = False) -> None:
         """Let a worker finish what it has, and end it where it has not by its drain deadline.
 
-        Its live connections go to the ``heirs`` where they can.
+        Its live connections go to the ``heirs`` where they can; where it ``is_last``, nobody serves their clients any
+        more, and those at rest are waited for no longer than a moment. One that had ``frames_only`` is ended soon
+        where it does not even say that it leaves, and is given no longer than its answers are waited for: what it does
+        not answer, the worker that forwarded it does.
         """
-        link = self._links[name]
+        link, config = self._links[name], self._serves[name].config
         self._say("drain", f"worker {name} finishes what it has")
-        deadline_s = self._serves[name].config.drain_timeout_s
-        link.send(LeaveTraffic(deadline_s, self._handover_paths(heirs)))
-        link.expect(deadline_s + EXIT_S, link.process.kill)
+        link.drains_s = config.drain_timeout_s
+        if frames_only:
+            link.drains_s = min(link.drains_s, patience_s(config.limits.request_timeout_s))
+        link.send(LeaveTraffic(link.drains_s, self._handover_paths(heirs), IDLE_S if is_last else None))
+        link.expect(LEAVE_S if frames_only else link.drains_s + EXIT_S, link.process.kill)
 
     def rest(self, name: str, heirs: Iterable[str]) -> None:
         """As ``lame_duck``, but the worker stays loaded."""
@@ -286,11 +296,8 @@ class WorkerSet:
                 if share:
                     link.expect_nothing()
                 self._observe(seen.Routed(link.name, revision, share))
-            case LameDucked():
-                self._observe(seen.Reached(link.name, WorkerState.LAME_DUCK))
-            case Drained():
-                self.unloading.ends(link.worker.revision, link.process.pid)
-                self._observe(seen.Reached(link.name, WorkerState.DRAINED))
+            case LameDucked() | Drained():
+                self._leaves(link, report)
             case Rested():
                 link.expect_nothing()
                 self._observe(seen.Reached(link.name, WorkerState.WARM))
@@ -298,6 +305,16 @@ class WorkerSet:
                 self._on_replayed(link.name, findings)
             case CannotServe(reason):
                 self._observe(seen.Failed(link.name, f"worker {link.name}: {reason}"))
+
+    def _leaves(self, link: WorkerLink, report: LameDucked | Drained) -> None:
+        if isinstance(report, Drained):
+            link.expect(EXIT_S, link.process.kill)
+            self.unloading.ends(link.worker.revision, link.process.pid)
+            self._observe(seen.Reached(link.name, WorkerState.DRAINED))
+            return
+        if link.drains_s is not None:
+            link.expect(link.drains_s + EXIT_S, link.process.kill)
+        self._observe(seen.Reached(link.name, WorkerState.LAME_DUCK))
 
     def _loaded(self, link: WorkerLink, report: Loaded) -> None:
         source = "its host image" if report.image else "the package"

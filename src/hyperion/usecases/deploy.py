@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from hyperion.domain.command import Stop, Stopped, Until
 from hyperion.domain.config import DeploymentConfig
-from hyperion.domain.deployment import Origin, find_deployment
+from hyperion.domain.deployment import Origin, Revision, find_deployment
 from hyperion.domain.document import Document
 from hyperion.domain.event import EventDraft, EventKind
-from hyperion.errors import ConfigError, HyperionError
+from hyperion.errors import ConfigError, ConflictError, HyperionError
 from hyperion.ports import Host, Reporter
 from hyperion.usecases.ask import ask_supervisor
 from hyperion.usecases.image import ensure_image
@@ -25,6 +26,7 @@ from hyperion.usecases.roll_out import (
 )
 from hyperion.usecases.rollback import require_reason
 from hyperion.usecases.tune import describe_sample, keep_tuning
+from hyperion.verification.override import is_overridable
 
 __all__ = ["DeployResult", "StopResult", "deploy_model", "stop_deployments"]
 
@@ -86,11 +88,13 @@ def deploy_model(
         reporter.warn("--override was not needed: nothing that it lets pass would be denied")
     if not dry_run:
         host.reports.save(candidate.deployment, candidate.checklist)
-    if not candidate.decision.allowed:
+    if not all(map(is_overridable, candidate.decision.denied_by)):
         return candidate.result(dry_run=dry_run)
     unchanged = _unchanged(host, candidate, signing, dry_run=dry_run)
-    if unchanged is not None:
+    if unchanged is not None:  # at any time: what people agreed on is about changes
         return unchanged
+    if not candidate.decision.allowed:
+        return candidate.result(dry_run=dry_run)
     if dry_run:
         return candidate.result(dry_run=True, plan=plan_steps(host, candidate))
     if candidate.curve is not None:
@@ -123,7 +127,19 @@ def _unchanged(host: Host, candidate: Candidate, signing: bytes | None, *, dry_r
     status = serving_status(host, active)
     if status is None:
         return None
-    return candidate.result(dry_run=dry_run, unchanged=True, revision=active, url=status.url)
+    if status.updating:  # "unchanged" would be believed, and the other revision be promoted a minute later
+        raise _leaves_soon(active)
+    let_be = replace(candidate, decision=candidate.decision.only_warning())
+    return let_be.result(dry_run=dry_run, unchanged=True, revision=active, url=status.url)
+
+
+def _leaves_soon(active: Revision) -> ConflictError:
+    name = active.deployment
+    return ConflictError(
+        f"revision {active.number} of {name!r} serves this package, and a rollout that takes its place is in progress",
+        hint=f"'hyperion rollback model --to {active.number} --name {name} --reason …' ends it, or wait",
+        code="rollout.in_progress",
+    )
 
 
 def _stored_signing(host: Host, digest: str) -> bytes | None:

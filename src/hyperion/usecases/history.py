@@ -8,14 +8,12 @@ from typing import Any
 from hyperion.domain.deployment import find_deployment
 from hyperion.domain.event import EventKind
 from hyperion.domain.finding import Report
-from hyperion.domain.history import DeploymentHistory, RevisionRecord, trace_revisions
+from hyperion.domain.history import CHECKLIST, DeploymentHistory, RevisionRecord, revision_of, trace_revisions
 from hyperion.domain.live import LiveHistory, LiveRevision, Period, live_in, outages_in
 from hyperion.errors import ConfigError
 from hyperion.ports import Host
 from hyperion.usecases.moment import parse_moment
 
-CHECKLIST = "checklist"
-"""Where the event that starts a rollout holds the filled list."""
 SHOWN_REPORTS = 20
 """How many of the latest reports a history holds; all of them lie under reports/ in the state folder."""
 
@@ -28,11 +26,13 @@ def read_history(host: Host, name: str) -> DeploymentHistory:
     """
     deployment = find_deployment(host.ledger.deployments(), name)
     events = host.ledger.events(deployment.name)
+    reports = host.reports.recent(deployment.name, limit=SHOWN_REPORTS)
     return DeploymentHistory(
         deployment=deployment,
         revisions=trace_revisions(host.ledger.revisions(deployment.name), events),
         events=events,
-        reports=host.reports.recent(deployment.name, limit=SHOWN_REPORTS),
+        reports=reports,
+        report_revisions=tuple(revision_of(report, events) for report in reports),
         ledger=host.ledger.head(),
         first_broken=host.ledger.first_broken(),
     )

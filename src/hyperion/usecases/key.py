@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from hyperion.domain.access import SECRET_BYTES, ApiKey, KeyRing, Scope, Token
+from hyperion.domain.access import SECRET_BYTES, ApiKey, KeyRing, Scope, Token, Validity
 from hyperion.domain.document import Document
 from hyperion.domain.event import EventDraft, EventKind
 from hyperion.errors import ConfigError, ConflictError, NotFoundError
 from hyperion.ports import Host, KeyRings
+from hyperion.usecases.moment import parse_moment
 from hyperion.usecases.record import record_event
 
 ID_BYTES = 4
+_DAYS = re.compile(r"([1-9][0-9]{0,4})d")
 
 
 class KeyShown(Document):
@@ -25,6 +28,10 @@ class KeyShown(Document):
     """The one that it opens; None for all of this host."""
     scopes: tuple[Scope, ...]
     created_at: datetime
+    expires_at: datetime | None
+    """From then on it opens nothing; None: it opens until it is taken away."""
+    validity: Validity
+    """Whether it opens anything now."""
 
 
 class KeyAdded(Document):
@@ -46,7 +53,14 @@ class KeyRemoved(Document):
     key: KeyShown
 
 
-def add_key(host: Host, rings: KeyRings, name: str, scopes: Sequence[Scope], deployment: str | None = None) -> KeyAdded:
+def add_key(
+    host: Host,
+    rings: KeyRings,
+    name: str,
+    scopes: Sequence[Scope],
+    deployment: str | None = None,
+    expires: str | None = None,
+) -> KeyAdded:
     """Make a key of 256 bits of chance; only its digest is kept.
 
     Args:
@@ -55,12 +69,16 @@ def add_key(host: Host, rings: KeyRings, name: str, scopes: Sequence[Scope], dep
         name: Who has it; unique.
         scopes: What it opens; at least one.
         deployment: The one that it opens, which need not exist yet; None for all of this host.
+        expires: Days from now (``90d``), or a time as ``usecases.moment.parse_moment`` has it, of a whole day its end;
+            None for a key that opens until it is taken away.
 
     Raises:
         ConflictError: There is a key of that name (code ``key.exists``).
-        ConfigError: The name is empty or too long, or the deployment's is none (code ``key.name``).
+        ConfigError: The name is empty or too long, or the deployment's is none (code ``key.name``); or it would
+            expire before it is made, or at no time (``key.expires``).
     """
     now = host.clock.now()
+    expires_at = None if expires is None else _expiry(expires, now)
     tokens: list[Token] = []
 
     def with_one_more(ring: KeyRing) -> KeyRing:
@@ -76,17 +94,18 @@ def add_key(host: Host, rings: KeyRings, name: str, scopes: Sequence[Scope], dep
             identity = secrets.token_hex(ID_BYTES)
         token = Token(identity, secrets.token_urlsafe(SECRET_BYTES))
         tokens.append(token)
-        made = _made(token, name, tuple(dict.fromkeys(scopes)), deployment, now)
+        made = _made(token, name, tuple(dict.fromkeys(scopes)), deployment, now, expires_at)
         return ring.model_copy(update={"keys": (*ring.keys, made)})
 
     key = rings.change(with_one_more).keys[-1]
     _record(host, EventKind.KEY_ADDED, key)
-    return KeyAdded(key=_shown(key), token=str(tokens[-1]))
+    return KeyAdded(key=_shown(key, now), token=str(tokens[-1]))
 
 
-def list_keys(rings: KeyRings) -> KeysListed:
-    """All of them."""
-    return KeysListed(keys=tuple(map(_shown, rings.load().keys)))
+def list_keys(host: Host, rings: KeyRings) -> KeysListed:
+    """All of them, those that expired too."""
+    now = host.clock.now()
+    return KeysListed(keys=tuple(_shown(key, now) for key in rings.load().keys))
 
 
 def remove_key(host: Host, rings: KeyRings, which: str) -> KeyRemoved:
@@ -116,12 +135,53 @@ def remove_key(host: Host, rings: KeyRings, which: str) -> KeyRemoved:
 
     rings.change(without_it)
     _record(host, EventKind.KEY_REMOVED, removed[-1])
-    return KeyRemoved(key=_shown(removed[-1]))
+    return KeyRemoved(key=_shown(removed[-1], host.clock.now()))
 
 
-def _made(token: Token, name: str, scopes: tuple[Scope, ...], deployment: str | None, now: datetime) -> ApiKey:
+def _expiry(text: str, now: datetime) -> datetime:
+    """When a key ends that is made now."""
     try:
-        return ApiKey(id=token.id, name=name, deployment=deployment, scopes=scopes, digest=token.digest, created_at=now)
+        days = _DAYS.fullmatch(text.strip())
+        at = now + timedelta(days=int(days[1])) if days else _end_of(text)
+    except (ConfigError, OverflowError) as error:
+        raise ConfigError(
+            f"--expires {text[:80]!r}: expected a number of days, or a time",
+            hint="write 90d, 2027-02-28 (its end in UTC) or '2027-02-28 18:00 Europe/Berlin'",
+            code="key.expires",
+        ) from error
+    if at <= now:
+        raise ConfigError(
+            f"--expires {text!r}: the key would have expired at {at.isoformat()}, before it was made",
+            hint="name a time to come",
+            code="key.expires",
+        )
+    return at
+
+
+def _end_of(text: str) -> datetime:
+    """The end of the day that ``text`` names, or the moment."""
+    period = parse_moment(text)
+    return period.end if period.end - period.start > timedelta(seconds=1) else period.start
+
+
+def _made(
+    token: Token,
+    name: str,
+    scopes: tuple[Scope, ...],
+    deployment: str | None,
+    now: datetime,
+    expires_at: datetime | None,
+) -> ApiKey:
+    try:
+        return ApiKey(
+            id=token.id,
+            name=name,
+            deployment=deployment,
+            scopes=scopes,
+            digest=token.digest,
+            created_at=now,
+            expires_at=expires_at,
+        )
     except ValueError as error:  # pydantic.ValidationError is one
         raise ConfigError(
             f"the key cannot be made: expected a name of 1 to 100 characters and a deployment's name, "
@@ -130,11 +190,21 @@ def _made(token: Token, name: str, scopes: tuple[Scope, ...], deployment: str | 
         ) from error
 
 
-def _shown(key: ApiKey) -> KeyShown:
-    return KeyShown(id=key.id, name=key.name, deployment=key.deployment, scopes=key.scopes, created_at=key.created_at)
+def _shown(key: ApiKey, now: datetime) -> KeyShown:
+    return KeyShown(
+        id=key.id,
+        name=key.name,
+        deployment=key.deployment,
+        scopes=key.scopes,
+        created_at=key.created_at,
+        expires_at=key.expires_at,
+        validity=key.validity(now),
+    )
 
 
 def _record(host: Host, kind: EventKind, key: ApiKey) -> None:
     data = {"id": key.id, "name": key.name, "scopes": ", ".join(key.scopes)}
+    if key.expires_at is not None:
+        data["expires_at"] = key.expires_at.isoformat()
     draft = EventDraft(kind=kind, deployment=key.deployment, actor=host.facts.user(), data=dict(data))
     record_event(host, draft)

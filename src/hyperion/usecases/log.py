@@ -13,7 +13,7 @@ from hyperion.domain.ledger_export import LedgerExport, chain_end
 from hyperion.errors import ConfigError, ConflictError, HostError, NotFoundError
 from hyperion.ports import Host
 from hyperion.usecases.backup_folder import read_backup
-from hyperion.verification.ledger import check_chain, check_head, export_fault
+from hyperion.verification.ledger import check_chain, check_head, check_pointers, export_fault
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 """Longer than any event: the largest holds a checklist."""
@@ -39,14 +39,16 @@ def verify_log(host: Host, against: Sequence[Path]) -> Report:
         against: Backup folders and files that ``log export`` wrote.
 
     Returns:
-        A report of kind ``log``: ``ledger.chain``, and one ``ledger.head`` for each of ``against``.
+        A report of kind ``log``: ``ledger.chain``, one ``ledger.pointers`` for each deployment whose revisions are not
+        those that the events made desired and active, and one ``ledger.head`` for each of ``against``.
 
     Raises:
         NotFoundError: There is nothing there, or no backup (code ``backup.not_found``, ``log.export_not_found``).
         ConfigError: It is neither backup nor export.
         HostError: It, or the ledger, cannot be read.
     """
-    findings = (check_chain(host.ledger), *(_compare(host, path) for path in against))
+    heads = (_compare(host, path) for path in against)
+    findings = (check_chain(host.ledger), *check_pointers(host.ledger), *heads)
     return Report(kind="log", subject=None, created_at=host.clock.now(), findings=findings)
 
 

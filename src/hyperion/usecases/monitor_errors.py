@@ -125,8 +125,8 @@ def _of_line(line: dict[str, Any], deployment: str, cursor: str) -> ErrorLine:
 def _of_event(event: Event, deployment: str, cursor: str) -> ErrorLine:
     return ErrorLine(
         at=event.at.isoformat(),
-        cause=_EVENTS[event.kind],
-        message=str(event.data.get("reason") or event.kind.value),
+        cause=_EVENTS[EventKind(event.kind)],
+        message=str(event.data.get("reason") or event.kind),
         deployment=deployment,
         revision=event.revision,
         worker=_text(event.data.get("worker")),

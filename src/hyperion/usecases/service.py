@@ -14,6 +14,8 @@ from hyperion.ports import Host
 PLACES = {Scope.SYSTEM: Path("/etc/systemd/system"), Scope.USER: Path("~/.config/systemd/user")}
 """Where an administrator's units lie, and a user's (man 5 systemd.unit)."""
 READABLE = 0o644
+LONGEST_PATH = 107
+"""Bytes of a unix socket's address (man 7 unix), without the one that ends it."""
 
 
 class UnitCheck(Document):
@@ -53,7 +55,7 @@ def install_service(
     Args:
         host: Its files and its ledger.
         request: What the units do.
-        folder: Where; None for the usual place of the scope.
+        folder: Where, made where it is missing; None for the usual place of the scope.
         verify: Checks the written files.
 
     Raises:
@@ -64,6 +66,8 @@ def install_service(
     place = folder or PLACES[request.scope].expanduser()
     if folder is None and request.scope is Scope.USER:
         place.mkdir(parents=True, exist_ok=True)
+    elif folder is not None and not folder.exists():
+        host.files.make_folder(folder)
     paths = [place / name for name in units]
     for path in paths:
         _require_own(path)
@@ -88,8 +92,16 @@ def parse_listen(text: str) -> str:
     """An address for the socket unit, as systemd takes it.
 
     Raises:
-        ConfigError: It is not HOST:PORT (code ``service.listen``).
+        ConfigError: It is neither HOST:PORT nor the path of a unix socket (code ``service.listen``).
     """
+    if text.startswith("/"):
+        if len(text.encode(errors="surrogateescape")) <= LONGEST_PATH and text.isprintable() and not text.endswith("/"):
+            return text
+        raise ConfigError(
+            f"--listen {text[:120]!r}: expected the path of a unix socket in at most {LONGEST_PATH} bytes",
+            hint="name serve.socket of the deployment",
+            code="service.listen",
+        )
     host, _, port = text.rpartition(":")
     if (
         not host
@@ -99,8 +111,8 @@ def parse_listen(text: str) -> str:
         or any(map(str.isspace, text))
     ):
         raise ConfigError(
-            f"--listen {text[:100]!r}: expected HOST:PORT, such as 127.0.0.1:8080",
-            hint="name serve.host and serve.port of the deployment",
+            f"--listen {text[:100]!r}: expected HOST:PORT or a path, such as 127.0.0.1:8080 or /run/shop.sock",
+            hint="name serve.host and serve.port of the deployment, or its serve.socket",
             code="service.listen",
         )
     return text

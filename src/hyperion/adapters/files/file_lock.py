@@ -12,6 +12,8 @@ from hyperion.adapters.files.atomic_file import translated
 from hyperion.adapters.files.state_folder import make_private
 from hyperion.errors import ConflictError
 
+VARIABLE = "HYPERION_SUPERVISOR_LOCK"
+"""Names the descriptor of the lock to a supervisor that was started in the process of the one before."""
 _LONGEST_NOTE = 200
 
 
@@ -31,7 +33,9 @@ class SupervisorLock:
         """
         with translated(self._path):
             make_private(self._path.parent)
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = self._handed_over()
+            if descriptor is None:
+                descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -53,3 +57,22 @@ class SupervisorLock:
         os.ftruncate(self._descriptor, 0)
         os.close(self._descriptor)
         self._descriptor = -1
+
+    def hand_over(self) -> dict[str, str]:
+        """Keep the lock over exec; returns what the program that comes finds it by, in its environment."""
+        os.set_inheritable(self._descriptor, True)
+        return {VARIABLE: str(self._descriptor)}
+
+    def _handed_over(self) -> int | None:
+        """The descriptor that holds the lock already, where one came over exec."""
+        text = os.environ.pop(VARIABLE, "")
+        if not (text.isascii() and text.isdigit()):
+            return None
+        descriptor = int(text)
+        try:
+            if not os.path.samestat(os.fstat(descriptor), self._path.stat()):
+                return None
+            os.set_inheritable(descriptor, False)
+        except OSError:
+            return None
+        return descriptor

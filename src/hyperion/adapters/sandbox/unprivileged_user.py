@@ -92,7 +92,7 @@ def become(user: WorkerUser | None) -> Protection:
         detail = f"root: this host does not let us become {user.name}: {error.strerror}"
         return Protection(name="user", in_force=False, detail=detail)
     _keep_only_reading(libc)
-    detail = f"{user.name} ({user.uid}) in place of root, with the right to read any file that file_access leaves"
+    detail = f"{user.name} ({user.uid}) in place of root, with the right to read any file that Landlock leaves"
     return Protection(name="user", in_force=True, detail=detail)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ from urllib.parse import quote
 import numpy as np
 
 from hyperion.errors import ConfigError, EngineError
-from hyperion.ports import Answer, Array, Tensors
+from hyperion.ports import Answer, Array, NotReady, Tensors
 
 if TYPE_CHECKING:
     import httpx
@@ -41,15 +42,23 @@ class HttpInferenceClient:
         self._authority = authority
         self._kept: dict[str | None, httpx.Client] = {}
 
-    def is_ready(self, url: str, model: str, timeout_s: float) -> bool:
+    def not_ready(self, url: str, model: str, timeout_s: float) -> NotReady | None:
         import httpx
 
         client, base = self._reach(url)
         try:
             answer = client.get(f"{base}/v2/models/{quote(model, safe='')}/ready", timeout=timeout_s)
-        except httpx.HTTPError:
-            return False
-        return answer.status_code == httpx.codes.OK
+        except httpx.TimeoutException:
+            return NotReady(f"it did not answer its readiness probe in {timeout_s:g} s")
+        except httpx.HTTPError as error:
+            return _unreachable(error)
+        if answer.status_code == httpx.codes.OK:
+            return None
+        is_refused = answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
+        return NotReady(
+            f"it answered its readiness probe with {answer.status_code}: {_error_text(answer.content)}",
+            "set HYPERION_API_KEY to a key with the scope infer ('hyperion key add')" if is_refused else None,
+        )
 
     def infer(self, url: str, model: str, feeds: Tensors, timeout_s: float) -> Answer:
         body = json.dumps({"inputs": [_tensor(name, np.asarray(value)) for name, value in feeds.items()]}).encode()
@@ -69,18 +78,18 @@ class HttpInferenceClient:
 
     def _reach(self, url: str) -> tuple[httpx.Client, str]:
         """The client for ``http://HOST:PORT`` or ``unix:PATH``, and what its requests' addresses begin with."""
-        socket = url.removeprefix(UNIX) if url.startswith(UNIX) else None
-        if socket not in self._kept:
+        path = url.removeprefix(UNIX) if url.startswith(UNIX) else None
+        if path not in self._kept:
             import httpx
 
             headers = {"content-type": "application/json"}
             if self._api_key is not None:
                 headers["authorization"] = f"Bearer {self._api_key}"
             # Without the environment: a proxy has no place between us and our own loopback.
-            verify = _trust(self._authority) if socket is None else False
-            transport = None if socket is None else httpx.HTTPTransport(uds=socket, verify=verify, trust_env=False)
-            self._kept[socket] = httpx.Client(trust_env=False, headers=headers, verify=verify, transport=transport)
-        return self._kept[socket], url if socket is None else "http://localhost"
+            verify = _trust(self._authority) if path is None else False
+            transport = None if path is None else httpx.HTTPTransport(uds=path, verify=verify, trust_env=False)
+            self._kept[path] = httpx.Client(trust_env=False, headers=headers, verify=verify, transport=transport)
+        return self._kept[path], url if path is None else "http://localhost"
 
     def _post(self, url: str, path: str, body: bytes, timeout_s: float) -> tuple[int, httpx.Headers, bytes]:
         """Send, and read the answer until one deadline: httpx's own limits are for each step alone."""
@@ -104,6 +113,24 @@ class HttpInferenceClient:
             raise EngineError(f"{url}: no answer in {timeout_s:g} s", code="inference.timeout") from error
         except httpx.HTTPError as error:
             raise EngineError(f"{url}: {error}", code="inference.failed") from error
+
+
+def _unreachable(error: httpx.HTTPError) -> NotReady:
+    """Why there was no answer; httpx keeps the operating system's error as its cause's cause."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return NotReady(
+                f"its certificate is not trusted: {cause.verify_message}",
+                "set HYPERION_CA_FILE to the certificate of your authority; a name that does not fit is serve.tls.name",
+            )
+        if isinstance(cause, socket.gaierror):
+            return NotReady(
+                f"this host finds no address under its name: {cause.strerror}",
+                "have it found where its clients run, in DNS or /etc/hosts; the name is serve.tls.name or serve.host",
+            )
+        cause = cause.__cause__ or cause.__context__
+    return NotReady(f"it cannot be reached: {error}")
 
 
 def _trust(authority: Path | None) -> ssl.SSLContext | bool:

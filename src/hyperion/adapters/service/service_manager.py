@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 
 FIRST_DESCRIPTOR = 3
 _FOR_US_ALONE = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
@@ -25,7 +25,7 @@ class SystemdManager:
     """
 
     def __init__(self, environ: MutableMapping[str, str] = os.environ) -> None:
-        given = {name: environ.pop(name) for name in _FOR_US_ALONE if name in environ}
+        given = self._given = {name: environ.pop(name) for name in _FOR_US_ALONE if name in environ}
         own = str(os.getpid())
         self._address = given.get("NOTIFY_SOCKET", "")
         self._watchdog_s = _seconds(given) if given.get("WATCHDOG_PID", own) == own else None
@@ -51,6 +51,11 @@ class SystemdManager:
 
     def listeners(self) -> tuple[socket.socket, ...]:
         return self._listeners
+
+    def hand_over(self) -> Mapping[str, str]:
+        for listener in self._listeners:  # they lie where they were given, from FIRST_DESCRIPTOR on
+            listener.set_inheritable(True)
+        return self._given
 
 
 def _seconds(given: MutableMapping[str, str]) -> float | None:

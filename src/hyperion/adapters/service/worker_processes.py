@@ -185,11 +185,12 @@ class AdoptedWorker:
         return is_stopped(self._pid)
 
     def reap(self) -> int | None:
+        status = _status_of(self._exit_fd)
         os.close(self._exit_fd)
         self._control.close()
         _forget(self._sockets, f"w{self._pid}")
         self._memory.forget()
-        return None
+        return status
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -226,6 +227,17 @@ class _Memory:
 
     def forget(self) -> None:
         self._groups.remove(self._pid)
+
+
+def _status_of(exit_fd: int) -> int | None:
+    """How a process ended, where it is our child: the supervisor before us had our pid, and gave way to us by exec."""
+    try:
+        found = os.waitid(os.P_PIDFD, exit_fd, os.WEXITED | os.WNOHANG)
+    except ChildProcessError:
+        return None
+    if found is None:
+        return None
+    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
 
 def _connected(path: Path) -> socket.socket:
