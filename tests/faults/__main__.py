@@ -35,6 +35,8 @@ def scenarios(count: int) -> Iterator[tuple[str, Scenario]]:
     yield "fresh supervisor", lambda f, p: kills.gives_way(f, p, 10)
     for edge in kills.EDGES:
         yield f"kill supervisor {edge}", lambda f, p, e=edge: kills.supervisor_at(f, p, e)
+    for flip in kills.FLIPS:
+        yield f"kill supervisor {flip}", lambda f, p, n=flip: kills.supervisor_in(f, p, n)
     for kind in bad_candidates.IN_GATE:
         yield f"gate {kind}", lambda f, p, k=kind: bad_candidates.in_gate(f, p, k)
     for kind in bad_candidates.IN_CANARY:

@@ -52,6 +52,26 @@ def test_a_flip_is_one_transaction_and_what_nobody_waits_for_comes_after_it(pack
         eventually(lambda: EventKind.ROLLOUT_SHIFTED in {event.kind for event in ledger_events(tmp_path)})
 
 
+def test_what_a_flip_ends_is_written_once_it_is_through(packages: Path, tmp_path: Path) -> None:
+    def watch_is_ended() -> bool:
+        return any((e.kind, e.revision) == (EventKind.ROLLOUT_FINISHED, 2) for e in ledger_events(tmp_path))
+
+    with supervisor(tmp_path) as running, ThreadPoolExecutor(1) as pool:
+        for package in ("v1", "v2"):
+            running.deploy(packages / f"{package}.hyperion", gates={"watch_s": 60})
+        eventually(lambda: any(worker.state == "warm" for worker in shop(running).workers), what="a warm worker")
+        warm = pid_of(running, 1)
+        os.kill(warm, signal.SIGSTOP)  # so that the flip stands still between its decision and its end
+        asked = pool.submit(flip_back, running)
+        eventually(lambda: shop(running).deployment.active_revision == 3, what="the decision")
+        ended_early = watch_is_ended()
+        os.kill(warm, signal.SIGCONT)
+
+        assert isinstance(asked.result(20), Deployed)
+        assert not ended_early
+        eventually(watch_is_ended)
+
+
 @pytest.mark.parametrize(
     "dies",
     [pytest.param(False, id="its worker lives"), pytest.param(True, id="its worker dies", marks=pytest.mark.slow)],

@@ -71,6 +71,20 @@ def test_a_rollout_that_is_under_way_is_waited_for(packages: Path, tmp_path: Pat
 
 
 @pytest.mark.slow
+def test_a_restart_of_the_workers_that_is_under_way_is_waited_for(packages: Path, tmp_path: Path) -> None:
+    with supervisor(tmp_path) as running:
+        running.deploy(packages / "v1.hyperion", workers=2)
+        before = set(running.worker_pids())
+
+        running.process.send_signal(signal.SIGHUP)
+        running.process.send_signal(signal.SIGUSR2)
+
+        eventually(lambda: len(starts(tmp_path)) == 2 and running.client.ping(), what="the successor")
+        after = set(eventually(running.worker_pids, what="the adoption"))
+        assert (len(after), before & after) == (2, set())
+
+
+@pytest.mark.slow
 def test_how_a_worker_died_is_known_to_the_successor(packages: Path, tmp_path: Path) -> None:
     with supervisor(tmp_path) as running:
         url = str(running.deploy(packages / "v1.hyperion").url)

@@ -10,6 +10,7 @@ import pytest
 from tests.serving_kit import ledger_events, supervisor
 
 from hyperion.adapters.service import control_client
+from hyperion.adapters.service.control_client import SupervisorClient
 from hyperion.domain.command import Command, Ping, Reply, Status, Stop
 from hyperion.errors import HostError
 from hyperion.serving import control
@@ -20,8 +21,8 @@ from hyperion.serving.control import ControlServer, Tell
 def test_a_supervisor_that_hangs_is_given_up_with_the_way_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
 ) -> None:
-    monkeypatch.setattr(control_client, "SILENCE_S", 0.3)
     with supervisor(tmp_path) as running:
+        monkeypatch.setattr(control_client, "SILENCE_S", 0.3)  # one that only starts may take longer
         running.process.send_signal(signal.SIGSTOP)
         try:
             with pytest.raises(HostError) as caught:
@@ -36,9 +37,20 @@ def test_a_supervisor_that_hangs_is_given_up_with_the_way_out(
 def test_a_rollout_that_says_nothing_for_long_is_waited_for(
     packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control_client, "SILENCE_S", 0.05)  # a worker's start takes several times as long
+    require_life, asked = SupervisorClient._require_life, []
+
+    def require_life_patiently(client: SupervisorClient) -> None:
+        with monkeypatch.context() as calm:
+            calm.setattr(control_client, "SILENCE_S", 20.0)  # on a busy host a ping, too, takes longer than 0.05 s
+            require_life(client)
+        asked.append(client)
+
     with supervisor(tmp_path) as running:
-        assert running.deploy(packages / "v1.hyperion").promoted
+        with monkeypatch.context() as hasty:
+            hasty.setattr(control_client, "SILENCE_S", 0.05)  # a worker's start takes several times as long
+            hasty.setattr(SupervisorClient, "_require_life", require_life_patiently)
+            assert running.deploy(packages / "v1.hyperion").promoted
+        assert asked
         assert ledger_events(tmp_path)
 
 

@@ -58,6 +58,14 @@ def test_an_event_follows_the_head_that_it_was_made_for(draft: EventDraft, at: d
 
 
 @settings(deadline=None)
+@given(DRAFTS, TIMES)
+def test_the_fields_that_are_written_are_those_of_the_event(draft: EventDraft, at: datetime) -> None:
+    event, fields = draft.sealed(START, at)
+
+    assert fields == event.model_dump(mode="json")
+
+
+@settings(deadline=None)
 @given(DRAFTS, TIMES, st.data())
 def test_a_change_of_any_field_breaks_an_event(draft: EventDraft, at: datetime, data: st.DataObject) -> None:
     event = draft.after(START, at)

@@ -214,7 +214,20 @@ def test_a_candidate_that_says_goodbye_still_answers_what_was_asked() -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [(200, [(b"x", b"y\r\nset-cookie: z")], b""), (200, [(b"x\ny", b"z")], b""), (99, [], b""), (1000, [], b"")],
+    [
+        (200, [(b"x", b"y\r\nset-cookie: z")], b""),
+        (200, [(b"x\ny", b"z")], b""),
+        (200, [(b"x", b"y\0")], b""),
+        (200, [(b"x y", b"z")], b""),
+        (200, [(b"", b"z")], b""),
+        (200, [(b"Content-Length", b"3")], b"abc"),
+        (200, [(b"transfer-encoding", b"chunked")], b"0\r\n\r\n"),
+        (200, [(b"connection", b"keep-alive")], b""),
+        (99, [], b""),
+        (1000, [], b""),
+        (204, [], b"HTTP/1.1 200 OK\r\n\r\n"),
+        (304, [], b"HTTP/1.1 200 OK\r\n\r\n"),
+    ],
 )
 def test_an_answer_that_would_break_the_clients_is_cut_off(answer: Reply) -> None:
     async def talk() -> None:

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hyperion.serving.received_body import ALIGNMENT, BEGUN_BYTES, FIRST_ROOM_BYTES, LARGE_BYTES, ReceivedBody
+from hyperion.serving.received_body import (
+    ALIGNMENT,
+    BEGUN_BYTES,
+    FIRST_ROOM_BYTES,
+    LARGE_BYTES,
+    MOST_PIECES,
+    ReceivedBody,
+)
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -35,6 +42,18 @@ def test_what_came_at_once_is_not_copied() -> None:
     body, piece = ReceivedBody(), b"all of it"
     body.add(piece)
     assert body.whole([]) is piece
+
+
+@pytest.mark.parametrize("pieces", [MOST_PIECES - 1, MOST_PIECES, MOST_PIECES + 1, 3 * MOST_PIECES + 5])
+@pytest.mark.parametrize("placed", [False, True])
+def test_many_small_pieces_stay_in_their_order(pieces: int, *, placed: bool) -> None:
+    body = expecting(2 * pieces)
+    sent = b"".join(b"%02d" % (number % 97) for number in range(pieces))
+    for begin in range(0, len(sent), 2):
+        body.add(sent[begin : begin + 2])
+    if placed:
+        body.take_place([])
+    assert bytes(body.whole([])) == sent
 
 
 @given(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hyperion.domain.action import Accept, Action, LameDuck, Spawn
-from hyperion.domain.observation import Exited, Observation, Reached, RestartAsked, Resumed
+from hyperion.domain.crew import CRASH_LIMIT
+from hyperion.domain.observation import Exited, Observation, Reached, RespawnDue, RestartAsked, Resumed
 from hyperion.domain.rollout import advance
 from hyperion.domain.rollout_plan import RolloutPlan
 from hyperion.domain.serving_state import ServingState
@@ -88,6 +89,14 @@ def test_an_old_worker_that_dies_meanwhile_is_started_again_and_counted_as_crash
     state, actions = after(state, Exited("r1-w1", "killed"))
     assert dict(state.crashes) == {1: 1}
     assert LameDuck("r1-w0") not in actions
+
+
+def test_a_restart_ends_where_a_worker_crashes_too_often() -> None:
+    state, _ = after(serving(2), RestartAsked())
+    for _ in range(CRASH_LIMIT):
+        state, _ = after(state, RespawnDue(1, 1), Exited("r1-w1", "boom"))
+    assert state.renewing == ()
+    assert state.accepting(1)
 
 
 def test_a_deployment_that_does_not_serve_is_not_restarted() -> None:

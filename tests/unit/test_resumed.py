@@ -97,6 +97,14 @@ def test_a_flip_that_was_decided_is_gone_through_with_and_what_it_replaces_serve
     assert actions == (Promote(2),)
 
 
+def test_a_flip_that_was_decided_takes_the_warm_worker_at_once_where_nobody_takes_traffic_any_more() -> None:
+    flip = RolloutPlan(size=2, warm_s=600.0, rescue=True, flips=0)
+    state, actions = resumed(Worker(0, 0, WorkerState.WARM), plan=flip)
+    assert actions == (Flip("r0-w0", 2, 0), Spawn(2, 1))
+    state, _ = advance(state, Reached("r2-w0", WorkerState.ACCEPTING))
+    assert (state.active, len(state.accepting(2))) == (2, 1)
+
+
 def test_what_a_decided_switch_replaces_serves_until_a_fresh_worker_does_where_no_other_lives() -> None:
     state, actions = resumed(Worker(1, 0, WorkerState.ACCEPTING))
     assert actions == (Spawn(2, 0),)

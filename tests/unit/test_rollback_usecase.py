@@ -16,7 +16,15 @@ from hyperion.domain.deployment import Origin
 from hyperion.domain.event import EventKind
 from hyperion.domain.finding import Outcome
 from hyperion.domain.history import RevisionState
-from hyperion.errors import ConfigError, DigestMismatchError, EngineError, HyperionError, NotFoundError, PackageError
+from hyperion.errors import (
+    ConfigError,
+    DigestMismatchError,
+    EngineError,
+    HostError,
+    HyperionError,
+    NotFoundError,
+    PackageError,
+)
 from hyperion.usecases.deploy import stop_deployments
 from hyperion.usecases.document_rollback import document_rollback
 from hyperion.usecases.rollback import rollback_model
@@ -60,6 +68,22 @@ def test_a_rollback_to_what_is_active_already_is_made_and_recorded_too(stage: St
     assert result.revision is not None
     assert result.revision.number == 4
     assert stage.reporter.warnings == ["revision 3 serves this very package; it is proven and started anew"]
+
+
+def test_a_rollback_whose_report_cannot_be_written_goes_through_with_a_warning(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> Path:
+        raise HostError("report.json cannot be written: No space left on device", code="host.no_space")
+
+    monkeypatch.setattr(stage.host.reports, "save", full)
+
+    result = stage.roll_back(reason="p95 doubled")
+
+    assert result.promoted
+    assert stage.reporter.warnings == [
+        "the report of the checks could not be kept: report.json cannot be written: No space left on device"
+    ]
 
 
 def test_a_stopped_deployment_is_rolled_back_too(stage: Stage) -> None:

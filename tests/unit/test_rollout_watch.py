@@ -178,6 +178,20 @@ def test_a_flip_whose_workers_do_not_come_back_starts_new_ones() -> None:
     assert advance(state, Exited("r3-w0", "killed"))[1] == (Spawn(3, 0),)
 
 
+def test_a_warm_worker_that_answers_while_it_is_killed_for_its_silence_promotes_nothing() -> None:
+    state, _ = after(RolloutAsked(3, plan(flips=1, rescue=True)), state=shifted(warm_s=600.0))
+    state, _ = advance(state, Failed("r3-w0", "did not come back"))
+    assert advance(state, Reached("r3-w0", ACCEPTING)) == (state, ())
+
+
+def test_a_flip_goes_on_with_the_warm_worker_that_answers_where_the_other_is_killed_for_its_silence() -> None:
+    state, _ = after(RolloutAsked(3, plan(2, flips=1, rescue=True)), state=shifted(2, warm_s=600.0))
+    state, actions = after(Failed("r3-w0", "did not come back"), Reached("r3-w1", ACCEPTING), state=state)
+    assert actions == (Promote(3),)
+    _, actions = after(PromotionWritten(), Exited("r3-w0", "killed"), state=state)
+    assert RespawnLater(3, 0, 0.0) in actions
+
+
 def test_a_flip_asked_for_when_nothing_is_warm_any_more_starts_new_workers() -> None:
     assert advance(serving(), RolloutAsked(2, plan(flips=1, rescue=True)))[1] == (Spawn(2, 0),)
 

@@ -56,6 +56,31 @@ def test_what_one_worker_took_is_not_known_where_the_kernel_does_not_say() -> No
     assert unloaded.taken_bytes is None
 
 
+def test_a_worker_that_ended_before_it_could_be_asked_took_what_it_left_traffic_with() -> None:
+    machine = Machine(pid1=60)
+    unloading = Unloading(machine)
+    unloading.leaves(1)
+    machine.sizes[1] = 0  # a process that is not yet reaped
+    unloading.ends(3, 1)
+    unloading.ended(1)
+
+    unloaded = unloading.unloaded(3)
+
+    assert unloaded is not None
+    assert unloaded.taken_bytes == 60 * MIB
+
+
+def test_of_a_worker_that_was_only_seen_dead_no_size_is_told() -> None:
+    unloading = Unloading(Machine(pid1=0))
+    unloading.ends(3, 1)
+    unloading.ended(1)
+
+    unloaded = unloading.unloaded(3)
+
+    assert unloaded is not None
+    assert unloaded.taken_bytes is None
+
+
 def test_where_the_kernel_tells_nothing_of_the_host_only_the_workers_are_told() -> None:
     machine = Machine(pid1=60)
     machine.held = None

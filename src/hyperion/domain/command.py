@@ -84,6 +84,13 @@ class Record(Document):
 Command = Annotated[Ping | Deploy | Stop | Status | Stats | Record, Field(discriminator="kind")]
 
 
+class Request(Document):
+    """What a client sends."""
+
+    protocol: int
+    command: Command
+
+
 class Progress(Document):
     """A step of a running command."""
 
@@ -208,6 +215,11 @@ def parse_command(line: bytes) -> Command:
     """Read one command; raises pydantic.ValidationError where it is none."""
     command: Command = _adapter(Command).validate_json(line)
     return command
+
+
+def parse_request(line: bytes) -> Request:
+    """Read one request; raises as ``parse_command``."""
+    return Request.model_validate_json(line)
 
 
 def parse_reply(line: bytes) -> Reply:

@@ -105,8 +105,8 @@ def replace_lost(state: ServingState, lost: Worker, reason: str, accepted_s: flo
     crashes = 1 if accepted_s >= STEADY_S else counts.get(lost.index, 0) + 1
     counts[lost.index] = crashes
     state = replace(state, crashes=tuple(counts.items()))
-    if crashes >= CRASH_LIMIT:
-        return state, (*filled, GiveUp(lost.name, crashes, reason))
+    if crashes >= CRASH_LIMIT:  # a restart that waits for it would wait forever
+        return replace(state, renewing=()), (*filled, GiveUp(lost.name, crashes, reason))
     return state, (*filled, RespawnLater(lost.revision, lost.index, backoff_s(crashes)))
 
 

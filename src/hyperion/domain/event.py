@@ -81,11 +81,16 @@ class EventDraft(_Fact):
 
     def after(self, head: LedgerHead, at: datetime) -> Event:
         """The event that this draft becomes as the next one in the chain, recorded ``at``."""
+        return self.sealed(head, at)[0]
+
+    def sealed(self, head: LedgerHead, at: datetime) -> tuple[Event, dict[str, JsonValue]]:
+        """As ``after``, with all its fields as JSON, as the hash covers them."""
         fields = {name: getattr(self, name) for name in EventDraft.model_fields}
-        unsealed = Event.model_construct(  # what is a draft was validated
-            **fields, sequence=head.sequence + 1, at=at.astimezone(UTC), previous=head.hash, hash=""
-        )
-        return unsealed.model_copy(update={"hash": unsealed.expected_hash()})
+        fields |= {"sequence": head.sequence + 1, "at": at.astimezone(UTC), "previous": head.hash}
+        event = Event.model_construct(**fields, hash="")  # what is a draft was validated
+        dumped = event.model_dump(mode="json", exclude={"hash", "data"}) | {"data": self.data}  # which is JSON already
+        dumped["hash"] = hash_of(dumped)
+        return Event.model_construct(**fields, hash=dumped["hash"]), dumped
 
 
 class Event(_Fact):

@@ -43,7 +43,7 @@ from hyperion.domain.observation import (
 from hyperion.domain.rollout_plan import RolloutPlan
 from hyperion.domain.serving_state import Rollout, RolloutState, ServingState, Step, in_turn
 from hyperion.domain.shifting import abort, begin_shift, promote_if_ready, promoted, restart_stable, settle
-from hyperion.domain.worker_state import Worker, WorkerState
+from hyperion.domain.worker_state import Worker, WorkerState, worker_name
 
 RECALLABLE = frozenset({RolloutState.PROVING, RolloutState.OPENING, RolloutState.CANARY})
 
@@ -109,6 +109,7 @@ def _resumed(state: ServingState, resumed: Resumed) -> Step:
         previous=resumed.replaced if plan.automatic and not plan.rescue else None,
         workers=resumed.adopted,
     )
+    state, flips = _take_over(state, active, plan)
     is_canary = any(worker.state is WorkerState.CANARY for worker in resumed.adopted)
     unrouted = [Route(worker.name, active, 0.0) for worker in state.accepting(active) if is_canary]
     late = state.accepting(resumed.replaced) if plan.warm_s else ()
@@ -123,7 +124,7 @@ def _resumed(state: ServingState, resumed: Resumed) -> Step:
         lambda state: _go_on(state, resumed),
     )
     warm = [KeepWarm(worker.revision, plan.warm_s) for worker in kept[:1]]
-    return state, (*unrouted, *warm, *following)
+    return state, (*unrouted, *flips, *warm, *following)
 
 
 def _was_cut_off(resumed: Resumed) -> bool:
@@ -151,13 +152,14 @@ def _go_on(state: ServingState, resumed: Resumed) -> Step:
 
 def _asked(state: ServingState, revision: int, plan: RolloutPlan) -> Step:
     state, ended = watching.end_watch(state, f"revision {revision} was asked for")
-    warm = [] if plan.flips is None else [worker for worker in state.of(plan.flips) if worker.rests]
-    if plan.flips is not None and not warm:
+    warm = _warm(state, plan)
+    if not warm:
         plan = replace(plan, flips=None)
     rollout = Rollout(revision, plan, stable=state.active)
     state = replace(state, renewing=())
     if warm:
-        state, actions = _flip(state, rollout, warm)
+        state = replace(state, rollout=replace(rollout, state=RolloutState.SHIFTING))
+        state, actions = _take_over(state, revision, plan)
     elif plan.recreate and state.of(state.active):
         state = replace(state, rollout=replace(rollout, state=RolloutState.CLEARING))
         state, actions = dismiss(state, state.workers)
@@ -166,14 +168,19 @@ def _asked(state: ServingState, revision: int, plan: RolloutPlan) -> Step:
     return state, (*ended, *actions)
 
 
-def _flip(state: ServingState, rollout: Rollout, warm: list[Worker]) -> Step:
-    """Warm workers are proven already: under their new name they are only told to take traffic."""
-    state = replace(state, rollout=replace(rollout, state=RolloutState.SHIFTING))
+def _warm(state: ServingState, plan: RolloutPlan) -> list[Worker]:
+    """Of the revision that the plan flips; none where it flips none."""
+    return [] if plan.flips is None else [worker for worker in state.of(plan.flips) if worker.rests]
+
+
+def _take_over(state: ServingState, revision: int, plan: RolloutPlan) -> Step:
+    """Warm workers are proven already: under a new name they are only told to take traffic, where places are free."""
+    free = [index for index in range(plan.size) if state.worker(worker_name(revision, index)) is None]
     actions: list[Action] = []
-    for index, worker in enumerate(warm[: rollout.plan.size]):
-        flipped = Worker(rollout.revision, index, WorkerState.GATED, told=True)
+    for index, worker in zip(free, _warm(state, plan), strict=False):
+        flipped = Worker(revision, index, WorkerState.GATED, told=True)
         state = replace(state, workers=tuple(flipped if w.name == worker.name else w for w in state.workers))
-        actions.append(Flip(worker.name, rollout.revision, index))
+        actions.append(Flip(worker.name, revision, index))
     return state, tuple(actions)
 
 
@@ -269,6 +276,8 @@ def _failed(state: ServingState, worker: Worker, reason: str) -> Step:
     rollout = _candidate(state, worker)
     if rollout is not None and rollout.plan.flips is None:
         return abort(state, reason)
+    if rollout is not None:  # what it still says while it is killed must not promote it
+        state = state.put(replace(worker, state=WorkerState.LAME_DUCK, told=False))
     return state, (Kill(worker.name),)
 
 

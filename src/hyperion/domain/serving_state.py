@@ -130,6 +130,11 @@ class ServingState:
         return self.rollout is not None and self.rollout.updating
 
     @property
+    def flipping(self) -> bool:
+        """Whether traffic moves to workers that were warm: a matter of milliseconds, which nothing is to lengthen."""
+        return self.rollout is not None and self.rollout.updating and self.rollout.plan.flips is not None
+
+    @property
     def clearing(self) -> bool:
         """Whether the old workers leave before the new ones start (``recreate``)."""
         return self.rollout is not None and self.rollout.state is RolloutState.CLEARING

@@ -99,10 +99,10 @@ class Application:
 
     def answer(self, exchange: Exchange) -> None:
         """Answer a client's request: before this returns where that is quickly done, else later."""
-        if exchange.method == b"POST" and exchange.path in self._infer_paths:
-            self._infer(exchange)
-            return
         try:
+            if exchange.method == b"POST" and exchange.path in self._infer_paths:
+                self._infer(exchange)
+                return
             reply = self._look_up(exchange.path, exchange.method.decode())
         except Exception as error:  # noqa: BLE001  (the process edge of a request)
             reply = self._failure(error, b"", exchange.slot)

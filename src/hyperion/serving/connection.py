@@ -66,6 +66,7 @@ class Connection(asyncio.Protocol):
         self.limits = door.limits
         self.reader = RequestReader(door, self)
         self.refused = False
+        self.half_closed = False
         self.direct: DirectReading | None = None
         self.current: Exchange | None = None
         self.queue: deque[Exchange] = deque()
@@ -103,6 +104,7 @@ class Connection(asyncio.Protocol):
         self.reading_time.stop()
         self.reader.release()
         self._drop()
+        self.direct = None  # they refer to each other
         self.queue.clear()
         self.door.connections.discard(self)
         self.door.departed()
@@ -113,9 +115,7 @@ class Connection(asyncio.Protocol):
             return  # lingering: what still comes is thrown away
         self.reading_time.look(self.transport)
         self.reader.feed(data)
-        if not self.reader.receiving:
-            self._disarm()
-        else:
+        if self.reader.receiving:
             if self.deadline is None:
                 self.deadline = self.loop.call_later(self.limits.header_timeout_s, self._too_slow)
             self._read_directly()
@@ -133,15 +133,24 @@ class Connection(asyncio.Protocol):
         self.door.slot.counters[RECEIVED_BYTES] += size
         if complete:
             self.reader.body_complete()
-            self._disarm()
             self._go_on()
 
-    def eof_received(self) -> None:
-        """The client sends no more: the transport closes once all is written, which is its default."""
+    def eof_received(self) -> bool:
+        """The client sends no more, but may still read: what it asked for is answered (but TLS ends with its end).
+
+        Nothing waits in the queue then: while something does, nothing is read, not even an end.
+        """
+        if self.current is None or self.transport.get_extra_info("sslcontext") is not None:
+            return False  # the transport closes once all is written
+        self.half_closed = True
+        self.reader.end()
+        self._disarm()
+        return True
 
     # --- requests and answers ---
 
     def requested(self, method: bytes, path: str, headers: Headers, body: Body, *, keeps: bool) -> None:
+        self._disarm()  # another one that is half here already has a time of its own
         self.queue.append(Exchange(method, path, headers, body, self._deliver, keeps=keeps))
 
     def invite(self) -> None:
@@ -167,7 +176,8 @@ class Connection(asyncio.Protocol):
             self._write(exchange, reply, identity_lines)
 
     def _write(self, exchange: Exchange, reply: Reply, identity_lines: bytes) -> None:
-        last = not exchange.keeps or (self.door.leaving and not self.queue and not self.reader.receiving)
+        ends = self.half_closed or self.door.leaving
+        last = not exchange.keeps or (ends and not self.queue and not self.reader.receiving)
         head, body = render_head(reply, self.door.date_line, identity_lines, last=last), reply[2]
         exchange.end()
         self.current = None
@@ -243,8 +253,8 @@ class Connection(asyncio.Protocol):
         if self.read_paused:  # it is we who do not read, since an earlier request is in work
             self.deadline = self.loop.call_later(self.limits.header_timeout_s, self._too_slow)
             return
-        if not self.reader.size:
-            self.transport.close()  # opened and silent
+        if not self.reader.receiving:
+            self.transport.close()  # opened and silent; empty lines say nothing either
             return
         seconds = self.limits.header_timeout_s
         self.refuse(408, "timeout", f"the request was not complete after {seconds:g} s")

@@ -26,6 +26,7 @@ from hyperion.domain.command import (
     Reply,
     line_of,
     parse_command,
+    parse_request,
 )
 from hyperion.errors import ConfigError, ConflictError, HostError, HyperionError
 
@@ -37,6 +38,9 @@ HASTE_S = 1.0
 """How long one who is beyond may take to say what it wants."""
 QUEUE = 128
 """Clients that wait in the kernel."""
+TELL_S = 0.02
+"""How long progress may wait to be told with what follows: in a switch of milliseconds it would wake the client, who
+takes the processor from those that switch."""
 LINE_LIMIT = 16 * 1024 * 1024
 """Longest command; a Deploy carries its checklist."""
 
@@ -113,20 +117,19 @@ class ControlServer:
                 await writer.wait_closed()
 
     async def _answer(self, line: bytes, writer: asyncio.StreamWriter) -> None:
-        lines: list[bytes] = []
+        unsent: list[Reply] = []
 
         def send() -> None:
-            if lines and not writer.is_closing():
-                writer.write(b"".join(lines))
-            lines.clear()
+            if unsent and not writer.is_closing():
+                writer.write(b"".join(map(line_of, unsent)))
+            unsent.clear()
 
         def tell(progress: Progress) -> None:
-            if not lines:  # what is said in one go is sent in one, and after the orders to workers that it is about
-                asyncio.get_running_loop().call_soon(send)
-            lines.append(line_of(progress))
+            if not unsent:
+                asyncio.get_running_loop().call_later(TELL_S, send)
+            unsent.append(progress)
 
-        reply = await self._reply(line, tell)
-        lines.append(line_of(reply))
+        unsent.append(await self._reply(line, tell))
         send()
         await writer.drain()
 
@@ -172,6 +175,11 @@ def refusal(error: HyperionError) -> Refused:
 
 
 def _parse_request(line: bytes) -> Command:
+    """The command of a request; what is no request of this version is looked at once more, to say why."""
+    with contextlib.suppress(ValidationError):
+        whole = parse_request(line)
+        if whole.protocol == PROTOCOL_VERSION:
+            return whole.command
     try:
         request = json.loads(line)
         protocol, command = request["protocol"], request["command"]

@@ -165,7 +165,8 @@ class RunningDeployment:
 
     def recall(self, reason: str) -> None:
         """Abort a rollout whose candidate is still proven or tried; anything else goes on."""
-        self.observe(seen.RecallAsked(reason))
+        if self.state.updating:
+            self.observe(seen.RecallAsked(reason))
 
     async def stop(self, *, recorded: bool, reason: str) -> None:
         """Drain and end; ``recorded`` says that the ledger holds the stop already."""
@@ -197,7 +198,7 @@ class RunningDeployment:
             self._bakes.end()
         if self.active is not None and not self.state.updating:
             self._bakes.remember(self.active.number, self.active.config.gates.watch_s)
-        if self._chores:  # whoever was answered just now comes first
+        if self._chores and not self.state.flipping:  # whoever was answered just now comes first
             asyncio.get_running_loop().call_soon(self._do_chores)
         self._end_if_empty()
 
@@ -321,6 +322,8 @@ class RunningDeployment:
 
     def _answer(self, number: int, state: RolloutState, reason: str | None = None) -> None:
         """Answer the client that waits for this rollout, where it waits for no more than this."""
+        if not self._followers.awaits(number, state):
+            return
         active, proof, duration_ms = self.state.active, self.workers.proof, self._elapsed_ms()
         self._followers.answer(number, state, reason, active=active, url=self.url, proof=proof, duration_ms=duration_ms)
 

@@ -27,7 +27,8 @@ class Receiver(Protocol):
     def body_received(self, size: int, *, complete: bool) -> None:
         """So many bytes more of a body are in their place; ``complete`` says whether those were the last."""
 
-    def eof_received(self) -> None: ...
+    def eof_received(self) -> bool:
+        """The client sends no more; says whether the transport stays open."""
 
     def connection_lost(self, exc: Exception | None) -> None: ...
 
@@ -63,8 +64,8 @@ class DirectReading(asyncio.BufferedProtocol):
             self.body = None
         self._receiver.body_received(nbytes, complete=self.body is None)
 
-    def eof_received(self) -> None:
-        self._receiver.eof_received()
+    def eof_received(self) -> bool:
+        return self._receiver.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._receiver.connection_lost(exc)

@@ -173,6 +173,7 @@ class Duty:
         cut = await self._traffic.drain(deadline_s)
         self._state = WorkerState.WARM
         await self._say(Rested(cut))
+        await self._traffic.make_ready()  # now, and not when it is told to come back
 
     async def _begin_to_leave(
         self, deadline_s: float, heirs: Sequence[socket.socket], idle_s: float | None = None

@@ -32,7 +32,7 @@ class Exchange:
         slot: Where it counts, once it is in work.
     """
 
-    __slots__ = ("_deliver", "body", "headers", "keeps", "method", "path", "received_ns", "slot")
+    __slots__ = ("_deliver", "_in_work", "body", "headers", "keeps", "method", "path", "received_ns", "slot")
 
     def __init__(
         self,
@@ -51,15 +51,19 @@ class Exchange:
         self.received_ns = time.perf_counter_ns()
         self.keeps = keeps
         self._deliver = deliver
+        self._in_work = False
 
     def begin(self, slot: Slot) -> None:
         """It is in work, and counts in ``slot`` from here on."""
         self.slot = slot
+        self._in_work = True
         slot.counters[INFLIGHT] += 1
 
     def end(self) -> None:
-        """It is in work no longer."""
-        self.slot.counters[INFLIGHT] -= 1
+        """It is in work no longer; said twice, it counts once."""
+        if self._in_work:
+            self._in_work = False
+            self.slot.counters[INFLIGHT] -= 1
 
     def deliver(self, reply: Reply, identity_lines: bytes) -> None:
         """Give the answer, once: within the application's call or any time after it, in the event loop.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import time
@@ -50,8 +51,10 @@ class FailureLog:
     def event(self, kind: str, message: str, level: str = "info", **fields: Any) -> None:
         """Anything else that is worth a line."""
         line = {"at": datetime.now(UTC), "level": level, "event": kind, "message": message[:LONGEST_TEXT]}
-        sys.stderr.buffer.write(orjson.dumps(line | fields | self._identity, option=orjson.OPT_APPEND_NEWLINE))
-        sys.stderr.buffer.flush()
+        encoded = orjson.dumps(line | fields | self._identity, option=orjson.OPT_APPEND_NEWLINE)
+        with contextlib.suppress(OSError):  # a full disk costs log lines, and no answer
+            sys.stderr.buffer.write(encoded)
+            sys.stderr.buffer.flush()
 
 
 class LoggingBridge(logging.Handler):

@@ -53,6 +53,11 @@ class Followers:
         follower = self._waiting[asked.number] = Follower(asked, until, tell)
         return follower.answer
 
+    def awaits(self, number: int, state: RolloutState) -> bool:
+        """Whether a client is to be answered when this rollout has come to ``state``."""
+        follower = self._waiting.get(number)
+        return follower is not None and follower.waits_for_no_more_than(state)
+
     def say(self, stage: str, message: str) -> None:
         """Tell all that wait how it goes."""
         for follower in self._waiting.values():
@@ -86,10 +91,9 @@ class Followers:
             proof: What the workers of the revision showed.
             duration_ms: How long its rollout has taken so far.
         """
-        follower = self._waiting.get(number)
-        if follower is None or not follower.waits_for_no_more_than(state):
+        if not self.awaits(number, state):
             return
-        del self._waiting[number]
+        follower = self._waiting.pop(number)
         if follower.left_for is not None:
             proof, duration_ms = follower.proof, follower.left_after_ms + duration_ms
             fault = "" if reason is None else f"; and the way back was aborted: {reason}"

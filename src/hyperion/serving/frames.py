@@ -7,6 +7,7 @@ answers pass in any order, told apart by their numbers. The asking end closes th
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
@@ -18,7 +19,12 @@ from hyperion.serving.exchange import header_lines
 
 Headers = list[tuple[bytes, bytes]]
 LENGTH_BYTES = 4
-STATUSES = range(200, 600)
+STATUSES = frozenset(range(200, 600)) - {204, 205, 304}
+"""Of answers with a body; behind another, its bytes would pass for the next answer."""
+FRAMING = frozenset({b"connection", b"content-length", b"keep-alive", b"trailer", b"transfer-encoding", b"upgrade"})
+"""Headers that say where an answer ends: ours alone."""
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 FRAME_OVERHEAD_BYTES = 64 * 1024
 """What a frame may have beyond the largest body: its headers."""
 
@@ -238,8 +244,10 @@ class FrameDoor(FrameStream):
 
 
 def _are_lines(headers: Headers) -> bool:
-    """Whether each of them is one line: a candidate cannot put answers into ours."""
-    return not any(b"\n" in part or b"\r" in part for header in headers for part in header)
+    """Whether each of them is one line that says nothing of where the answer ends: a candidate has no part in that."""
+    return all(
+        _NAME.fullmatch(name) and _VALUE.fullmatch(value) and name.lower() not in FRAMING for name, value in headers
+    )
 
 
 def _fail(tell: Tell) -> None:

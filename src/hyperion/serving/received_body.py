@@ -17,6 +17,9 @@ BEGUN_BYTES = 16 * 1024
 FIRST_ROOM_BYTES = 1024 * 1024
 """The first place of a body; larger ones are at most twice of what came."""
 
+MOST_PIECES = 1024
+"""So many small pieces are joined: as objects they take more memory than their bytes, many times over."""
+
 _NOWHERE = memoryview(b"")
 
 
@@ -32,6 +35,7 @@ class ReceivedBody:
         self.size = 0
         self.expected: int | None = None
         self._pieces: list[bytes] = []
+        self._joined = 0
         self._place = _NOWHERE
         self._pad = 0
 
@@ -48,6 +52,9 @@ class ReceivedBody:
         """Take in the next piece."""
         self.size += len(piece)
         self._pieces.append(piece)
+        if len(self._pieces) - self._joined == MOST_PIECES:
+            self._pieces[self._joined :] = [b"".join(self._pieces[self._joined :])]
+            self._joined += 1
 
     def take_place(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Have a place of its own, where ``room`` is; the request's headers say where its tensors begin."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import urllib.parse
 from functools import lru_cache
 from typing import Protocol
@@ -12,7 +13,8 @@ from hyperion.serving.door import Door
 from hyperion.serving.protocol import Body, Headers
 from hyperion.serving.received_body import ReceivedBody
 
-UPGRADE_HEADERS = (b"upgrade", b"connection", b"http2-settings")
+UPGRADE_HEADERS = (b"upgrade", b"http2-settings")
+_log = logging.getLogger(__name__)
 
 
 class Requested(Protocol):
@@ -37,7 +39,7 @@ class RequestReader:
 
     Attributes:
         receiving: Whether a request has begun and is not complete.
-        size: Bytes of it that have come; also 0 where nothing has.
+        size: Bytes that have come since its beginning, its header or the last of its body; also 0 where nothing has.
     """
 
     def __init__(self, door: Door, told: Requested) -> None:
@@ -57,9 +59,11 @@ class RequestReader:
     def feed(self, data: bytes) -> None:
         """Take in what came."""
         self.size += len(data)
-        self._parse(data)
-        if self._in_header and self.size > self._limits.max_header_bytes:
-            self._refuse_header()
+        rest = self._parse(data)
+        while rest is not None:
+            rest = self._parse(rest)
+        if self.receiving and self.size > self._limits.max_header_bytes:
+            self._refuse_header()  # or what is between the chunks of a body, or behind them
 
     def placed_body(self) -> ReceivedBody | None:
         """The body whose rest is now to be written to its place, past the parser; None where it is to be fed."""
@@ -84,31 +88,36 @@ class RequestReader:
         self.end()
         del self._parser, self._told
 
-    def _parse(self, data: bytes) -> None:
+    def _parse(self, data: bytes | memoryview) -> memoryview | None:
+        """Returns what is still to be parsed, behind a header that offers to upgrade."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._ignore_upgrade(data[upgrade.args[0] :])
+            if not self._ended:
+                self._ignore_upgrade()
+                return memoryview(data)[upgrade.args[0] :]
+        except httptools.HttpParserCallbackError:
+            _log.exception("a request could not be read")
+            if not self._ended:
+                self._refuse(500, "internal", "internal error; the worker's log has the cause")
         except httptools.HttpParserError:
             if not self._ended:
                 self._refuse(400, "bad_request", "the bytes are no HTTP request")
+        return None
 
-    def _ignore_upgrade(self, rest: bytes) -> None:
+    def _ignore_upgrade(self) -> None:
         """Read a request anew without its offer to upgrade (some clients offer HTTP/2 with every request).
 
         The parser takes an upgrade for granted and would give the body to the next protocol.
         """
-        if self._ended:
-            return
-        method = self._parser.get_method()
+        method, version = self._parser.get_method(), self._parser.get_http_version().encode()
         if method == b"CONNECT":
             self._refuse(400, "bad_request", "CONNECT is not served")
             return
-        kept = [(name, value) for name, value in self._headers if name not in UPGRADE_HEADERS]
-        head = b"".join((method, b" ", self._url, b" HTTP/1.1\r\n", *(b"%s: %s\r\n" % item for item in kept), b"\r\n"))
+        kept = [(n, _without_upgrade(v) if n == b"connection" else v) for n, v in self._headers]
+        lines = b"".join([b"%b: %b\r\n" % item for item in kept if item[0] not in UPGRADE_HEADERS])
         self._parser = _parser(self)
-        self._parse(head)
-        self._parse(rest)
+        self._parse(b"%b %b HTTP/%b\r\n%b\r\n" % (method, self._url, version, lines))
 
     # --- the parser's events ---
 
@@ -122,13 +131,14 @@ class RequestReader:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_header:  # not what follows a body in chunks: nothing there is asked for, and it has no limit
-            self._headers.append((name.lower(), value))
+        if self._in_header:  # not what follows a body in chunks: nothing there is asked for
+            self._headers.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         self._in_header = False
         if self._ended or self._parser.should_upgrade():
             return
+        self.size = 0
         size, announced, waits, coding = len(self._url), 0, False, b"identity"
         for name, value in self._headers:
             size += len(name) + len(value) + 4
@@ -144,18 +154,22 @@ class RequestReader:
         if announced > (limit := self._limits.max_body_bytes):
             self._refuse(413, "too_large", f"the body has {announced} bytes; at most {limit} are accepted")
             return
-        self._path = _path_of(self._url)
+        if (path := _path_of(self._url)) is None:
+            self._refuse(400, "bad_request", "what is asked for is no path")
+            return
+        self._path = path
         if (no := self._door.keys.refusal(self._path, self._headers)) is not None:
             self._refuse(*no)
         elif coding.lower() != b"identity":
             named = coding[:100].decode("latin-1")
             self._refuse(415, "bad_request", f"the content coding {named!r} is not taken; send the body as it is")
-        elif waits:
+        elif waits and self._parser.get_http_version() != "1.0":  # whose clients would take it for the answer
             self._told.invite()
 
     def on_body(self, body: bytes) -> None:
         if self._ended:
             return
+        self.size = 0
         self._body.add(body)
         if self._body.size > (limit := self._limits.max_body_bytes):
             self._refuse(413, "too_large", f"the body has more than {limit} bytes, the most that is accepted")
@@ -188,7 +202,15 @@ def _parser(reader: RequestReader) -> httptools.HttpRequestParser:
 
 
 @lru_cache(maxsize=64)
-def _path_of(url: bytes) -> str:
-    """The path of a request's target, decoded."""
-    path = httptools.parse_url(url).path.decode("ascii")
+def _path_of(url: bytes) -> str | None:
+    """The path of a request's target, decoded; None where it has none."""
+    try:
+        path = (httptools.parse_url(url).path or b"/").decode("ascii")
+    except (httptools.HttpParserInvalidURLError, UnicodeDecodeError):
+        return None
     return urllib.parse.unquote(path) if "%" in path else path
+
+
+def _without_upgrade(options: bytes) -> bytes:
+    """What else a Connection header says: a close stays one."""
+    return b",".join([option for option in options.split(b",") if option.strip().lower() not in UPGRADE_HEADERS])

@@ -52,4 +52,4 @@ def socket_path(around: Surroundings, pid: int, purpose: str) -> str:
 
     It fits into a socket's address (107 bytes) wherever the supervisor's own one does.
     """
-    return str(around.sockets_dir / f"w{pid}.{purpose}")
+    return f"{around.sockets_dir}/w{pid}.{purpose}"

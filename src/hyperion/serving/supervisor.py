@@ -324,8 +324,9 @@ class Supervisor:
 
     @property
     def _busy(self) -> bool:
-        updating = any(running.state.updating or running.state.stopping for running in self._running.values())
-        return updating or bool(self._deploying) or self._control.busy
+        states = [running.state for running in self._running.values()]
+        moving = any(state.updating or state.stopping or state.renewing for state in states)
+        return moving or bool(self._deploying) or self._control.busy
 
     def _tell_reloading(self) -> None:
         self._parts.manager.tell("RELOADING=1", f"MONOTONIC_USEC={round(1e6 * self._parts.clock.monotonic())}")

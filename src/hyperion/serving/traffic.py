@@ -73,16 +73,21 @@ class Traffic:
 
     async def prepare(self) -> None:
         """Get everything ready, without accepting."""
-        self._server = await self._make_server()
+        await self.make_ready()
         self._await_workers(self._ways.handover, lambda link: Inheritance(link, self._inherit))
 
     async def accept(self) -> None:
         """Take traffic, for the first time or again; all of it is answered here, until told otherwise."""
         self._door.welcome()
         self._application.router.stop()
+        server = await self.make_ready()
+        await server.start_serving()
+
+    async def make_ready(self) -> asyncio.Server:
+        """Have at hand what accepts, without accepting."""
         if self._server is None:
             self._server = await self._make_server()
-        await self._server.start_serving()
+        return self._server
 
     def open_frames(self) -> None:
         """Answer what other workers forward."""

@@ -46,19 +46,23 @@ class Unloading:
     def __init__(self, facts: HostFacts) -> None:
         self._facts = facts
         self._before: dict[int, int | None] = {}
+        self._left_with: dict[int, int | None] = {}
         self._taken: dict[int, tuple[int, int | None]] = {}
         self._ended: dict[int, list[int | None]] = {}
 
+    def leaves(self, pid: int) -> None:
+        """Call when a worker leaves traffic: its end may be faster than the next question."""
+        self._left_with[pid] = self._size(pid)
+
     def ends(self, revision: int, pid: int) -> None:
         """Call just before a worker's process ends, as far as that is known beforehand."""
-        usage = self._facts.process(pid)
-        taken = None if usage is None else usage.proportional_bytes or usage.resident_bytes
-        self._taken[pid] = revision, taken
+        self._taken[pid] = revision, self._size(pid) or self._left_with.get(pid)
         if revision not in self._before:
             self._before[revision] = self._facts.memory_in_use_bytes()
 
     def ended(self, pid: int) -> None:
         """Call when the process has ended."""
+        self._left_with.pop(pid, None)
         if (found := self._taken.pop(pid, None)) is not None:
             revision, taken = found
             self._ended.setdefault(revision, []).append(taken)
@@ -71,3 +75,8 @@ class Unloading:
         known = [size for size in taken if size is not None]
         total = sum(known) if len(known) == len(taken) else None
         return Unloaded(len(taken), total, before, self._facts.memory_in_use_bytes())
+
+    def _size(self, pid: int) -> int | None:
+        """In bytes; None where it has ended: until it is reaped, the kernel says 0."""
+        usage = self._facts.process(pid)
+        return None if usage is None else usage.proportional_bytes or usage.resident_bytes or None

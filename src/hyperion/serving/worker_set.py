@@ -315,6 +315,8 @@ class WorkerSet:
         if link.drains_s is not None:
             link.expect(link.drains_s + EXIT_S, link.process.kill)
         self._observe(seen.Reached(link.name, WorkerState.LAME_DUCK))
+        if link.drains_s is not None:
+            self.unloading.leaves(link.process.pid)
 
     def _loaded(self, link: WorkerLink, report: Loaded) -> None:
         source = "its host image" if report.image else "the package"

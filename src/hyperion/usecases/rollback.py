@@ -10,7 +10,7 @@ from hyperion.domain.digest import short
 from hyperion.domain.gate import decide
 from hyperion.domain.history import trace_revisions
 from hyperion.domain.rollback import find_target
-from hyperion.errors import ConfigError, DigestMismatchError, Problem
+from hyperion.errors import ConfigError, DigestMismatchError, HostError, Problem
 from hyperion.ports import Host, Reporter
 from hyperion.usecases.backup_folder import OpenedBackup, open_backup
 from hyperion.usecases.roll_out import (
@@ -155,7 +155,7 @@ def _check_stored(host: Host, goal: Revision, reason: str, reporter: Reporter) -
 
 def _go_back(host: Host, candidate: Candidate, reporter: Reporter, *, dry_run: bool) -> DeployResult:
     if not dry_run:
-        host.reports.save(candidate.deployment, candidate.checklist)
+        _keep_report(host, candidate, reporter)
     if not candidate.decision.allowed:
         return candidate.result(dry_run=dry_run)
     if candidate.active is not None and candidate.active.digest == candidate.digest:
@@ -163,3 +163,11 @@ def _go_back(host: Host, candidate: Candidate, reporter: Reporter, *, dry_run: b
     if dry_run:
         return candidate.result(dry_run=True, plan=plan_steps(host, candidate))
     return roll_out(host, candidate, reporter)
+
+
+def _keep_report(host: Host, candidate: Candidate, reporter: Reporter) -> None:
+    """A rescue is not refused for want of a file that it does not need, as on a full disk."""
+    try:
+        host.reports.save(candidate.deployment, candidate.checklist)
+    except HostError as error:
+        reporter.warn(f"the report of the checks could not be kept: {error.message}")

@@ -118,10 +118,11 @@ class SupervisorClient:
         as the supervisor answers to a ping.
         """
         request = {"protocol": PROTOCOL_VERSION, "command": command.model_dump(mode="json", by_alias=True)}
+        asked = json.dumps(request).encode() + b"\n"  # before connecting: the supervisor is then woken but once
         on_silence = self._silent if isinstance(command, Ping) else self._require_life
         with self._connected() as connection:
             try:
-                connection.sendall(json.dumps(request).encode() + b"\n")
+                connection.sendall(asked)
             except TimeoutError:
                 self._silent()
             for line in _lines(connection, on_silence):

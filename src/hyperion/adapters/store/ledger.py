@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from hyperion.adapters.store.ledger_file import empty_ledger, open_ledger_file, transaction, translated, write_back
 from hyperion.domain.canonical import canonical
 from hyperion.domain.deployment import Deployment, Revision
+from hyperion.domain.document import JsonValue
 from hyperion.domain.event import START, Event, EventDraft, EventKind, LedgerHead, hash_of
 from hyperion.errors import ConflictError, HostError, NotFoundError
 from hyperion.ports import Clock
@@ -203,8 +204,8 @@ class SqliteLedger:
             self._commits += 1
 
     def _append(self, connection: sqlite3.Connection, draft: EventDraft) -> Event:
-        event = draft.after(self._head(connection), self._clock.now())
-        connection.execute(_INSERT_EVENT, _row(event))
+        event, fields = draft.sealed(self._head(connection), self._clock.now())
+        connection.execute(_INSERT_EVENT, _row(fields))
         return event
 
     @staticmethod
@@ -237,9 +238,8 @@ def _event(row: _Row) -> Event:
     return Event.model_validate_json(json.dumps(row | {"data": json.loads(row["data"])}))
 
 
-def _row(event: Event) -> _Row:
-    """The columns of an event; its data is canonical JSON, so that one event has one row."""
-    fields = event.model_dump(mode="json")
+def _row(fields: dict[str, JsonValue]) -> _Row:
+    """The columns of an event with these fields; its data is canonical JSON, so that one event has one row."""
     return fields | {"data": canonical(fields["data"]).decode()}
 
 
