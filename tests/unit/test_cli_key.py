@@ -20,10 +20,11 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_person_gets_the_token_on_a_line_of_its_own(capsys: Captured) -> None:
     assert run(["key", "add", "web-shop", "--deployment", "mnist"]) == 0
-    first, token, last = capsys.readouterr().out.splitlines()
+    first, token, last, unknown = capsys.readouterr().out.splitlines()
     assert first.endswith("of 'web-shop' opens infer of the deployment mnist")
     assert parse_token(token) is not None
     assert "not shown again" in last
+    assert "no deployment 'mnist' on this host yet" in unknown
 
 
 def test_a_program_gets_it_as_json_and_the_list_has_it_no_more(capsys: Captured) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.fakes.values import make_revision
 
 from hyperion.adapters.files.atomic_file import AtomicFiles
 from hyperion.adapters.store.key_ring_file import LocalKeyRings
@@ -49,6 +50,19 @@ def test_the_token_is_kept_nowhere_and_its_digest_is(host: Host, rings: LocalKey
     files = [path for path in state.rglob("*") if path.is_file()]
     assert not [path for path in files if token.secret.encode() in path.read_bytes()]
     assert stat.S_IMODE((state / "keys.json").stat().st_mode) == 0o600
+
+
+def test_a_key_says_whether_the_deployment_that_it_opens_is_known_here(host: Host, rings: LocalKeyRings) -> None:
+    # given
+    host.ledger.create_revision(make_revision(deployment="shop"))
+
+    # when
+    named = {name: add_key(host, rings, name, INFER, name).deployment_known for name in ("shop", "shpo")}
+    of_all = add_key(host, rings, "all", INFER).deployment_known
+
+    # then
+    assert named == {"shop": True, "shpo": False}
+    assert of_all
 
 
 def test_every_key_has_256_bits_of_its_own(host: Host, rings: LocalKeyRings) -> None:

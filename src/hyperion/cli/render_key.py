@@ -18,6 +18,8 @@ def show_added(console: Console, added: KeyAdded) -> None:
     line(console, f"key {added.key.id} of {added.key.name!r} opens {_opened(added.key)}{until}")
     line(console, added.token, "bold")
     line(console, "it is not shown again; clients send it as 'Authorization: Bearer TOKEN'", "dim")
+    if not added.deployment_known:
+        line(console, f"there is no deployment {added.key.deployment!r} on this host yet", "yellow")
 
 
 def show_keys(console: Console, found: KeysListed) -> None:

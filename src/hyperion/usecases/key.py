@@ -39,6 +39,8 @@ class KeyAdded(Document):
 
     key: KeyShown
     token: str
+    deployment_known: bool
+    """Whether this host has, or had, the deployment that it opens; true where it opens all."""
 
 
 class KeysListed(Document):
@@ -99,7 +101,8 @@ def add_key(
 
     key = rings.change(with_one_more).keys[-1]
     _record(host, EventKind.KEY_ADDED, key)
-    return KeyAdded(key=_shown(key, now), token=str(tokens[-1]))
+    known = deployment is None or any(found.name == deployment for found in host.ledger.deployments())
+    return KeyAdded(key=_shown(key, now), token=str(tokens[-1]), deployment_known=known)
 
 
 def list_keys(host: Host, rings: KeyRings) -> KeysListed:
