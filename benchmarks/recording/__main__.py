@@ -7,6 +7,7 @@ python -m benchmarks.recording --page     write the page again from what was kep
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -31,6 +32,8 @@ TOLD_APART_FROM = 200
 
 
 def main(words: Sequence[str]) -> int:
+    # A shell starts its background jobs with Ctrl-C ignored, children inherit that, and a scene presses it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if "--page" not in words:
         save(recorded(), KEPT)
     recording = load(KEPT)

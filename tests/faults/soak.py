@@ -58,7 +58,8 @@ def soak(folder: Path, minutes: float, swap_s: float) -> Outcome:
                 print(f"minute {(time.monotonic() - began) / 60:.1f}: {len(clients.sent)} requests, "
                       f"{clients.faults().total()} failed, {_latest(samples)}", flush=True)  # fmt: skip
             spent = time.monotonic() - began
-        outcome.facts |= {"per s": clients.answered() / spent, "swaps": number}
+        per_s = clients.answered() / spent
+        outcome.facts |= {"per s": per_s, "share of capacity": per_s / capacity, "swaps": number}
         outcome.demand_none(clients)
     for who, found in samples.items():
         _demand_flat(outcome, who, found)
