@@ -222,7 +222,7 @@ def no_descriptors(folder: Path, packages: Packages) -> Outcome:
     """More clients come than a worker may have files open: those beyond wait or are cut, and it recovers."""
     outcome = Outcome("descriptors exhausted")
     with ExitStack() as until_the_end:
-        with _few_descriptors():
+        with few_descriptors(DESCRIPTORS):
             running, url = until_the_end.enter_context(serving(folder, packages["v1"], **QUIET))
         (pid,) = running.worker_pids()
         idle = []
@@ -242,10 +242,10 @@ def no_descriptors(folder: Path, packages: Packages) -> Outcome:
 
 
 @contextmanager
-def _few_descriptors() -> Iterator[None]:
+def few_descriptors(most: int) -> Iterator[None]:
     """For the processes that are started within; this one has its own back before it needs them."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     try:
         yield
     finally:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import resource
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from tests.faults.hosts import few_descriptors
 from tests.serving_kit import Foreground, call, eventually, infer_body, supervisor
 
 from hyperion.adapters.service import control_client
@@ -30,17 +29,6 @@ def connections(running: Foreground, count: int, until_the_end: ExitStack) -> in
     return count
 
 
-@contextmanager
-def few_descriptors() -> Iterator[None]:
-    """For processes that are started within."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
 def test_one_client_too_many_is_told_so_and_there_is_room_again_when_the_others_go(tmp_path: Path) -> None:
     with supervisor(tmp_path) as running:
         with ExitStack() as clients:
@@ -57,7 +45,7 @@ def test_used_up_descriptors_stop_no_worker_and_fill_no_log(
 ) -> None:
     monkeypatch.setattr(control_client, "SILENCE_S", 0.5)
     with ExitStack() as until_the_end:
-        with few_descriptors():
+        with few_descriptors(DESCRIPTORS):
             running = until_the_end.enter_context(supervisor(tmp_path))
         url = running.deploy(packages / "v1.hyperion").url
         with ExitStack() as clients:
