@@ -14,7 +14,6 @@ from safetensors.numpy import load_file, save_file
 from tests.budget_kit import package, policy, record
 from tests.fakes.checks_host import checks_host
 from tests.fakes.reporter import CollectingReporter
-from tests.models import mlp, write_dataset, write_model_dir
 from tests.packaging import pack
 
 from hyperion.adapters.files.package_files import LocalPackages
@@ -27,23 +26,6 @@ from hyperion.usecases.verify import verify_model
 from hyperion.verification.budget import BUDGET
 from hyperion.verification.budget_sample import SAMPLE, SAMPLE_TENSORS, load_sample
 from hyperion.verification.plan import check_plan
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return write_model_dir(tmp_path / "model", model=mlp(0, hidden=128), golden=False)
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """400 rows, labelled as the float model of 64 hidden units answers; so another one is mostly wrong."""
-    return write_dataset(tmp_path / "data", rows=400)
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Host:
-    (tmp_path / "state").mkdir()
-    return checks_host(tmp_path / "state")
 
 
 class TestElsewhere:

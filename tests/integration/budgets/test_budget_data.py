@@ -8,31 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.budget_kit import package
-from tests.fakes.checks_host import checks_host
 from tests.fakes.reporter import CollectingReporter
-from tests.models import inputs, mlp, write_dataset, write_model_dir
+from tests.models import inputs, write_dataset
 
 from hyperion.errors import ConfigError
 from hyperion.ports import Host
 from hyperion.usecases.package import package_model
 from hyperion.usecases.packaging import BudgetOptions, PackageOptions
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return write_model_dir(tmp_path / "model", model=mlp(0, hidden=128), golden=False)
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """400 rows, labelled as the float model of 64 hidden units answers; so another one is mostly wrong."""
-    return write_dataset(tmp_path / "data", rows=400)
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Host:
-    (tmp_path / "state").mkdir()
-    return checks_host(tmp_path / "state")
 
 
 class TestBadData:

@@ -8,31 +8,13 @@ import numpy as np
 import pytest
 from onnx import helper
 from tests.budget_kit import package, policy, record
-from tests.fakes.checks_host import checks_host
 from tests.fakes.reporter import CollectingReporter
-from tests.models import mlp, write_dataset, write_model_dir
+from tests.models import write_dataset
 from tests.packaging import model_of, tensor, weight, write_model
 
 from hyperion.errors import BudgetError, ConfigError
 from hyperion.ports import Host
 from hyperion.usecases.extract import extract_model
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return write_model_dir(tmp_path / "model", model=mlp(0, hidden=128), golden=False)
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """400 rows, labelled as the float model of 64 hidden units answers; so another one is mostly wrong."""
-    return write_dataset(tmp_path / "data", rows=400)
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Host:
-    (tmp_path / "state").mkdir()
-    return checks_host(tmp_path / "state")
 
 
 def small_layers(folder: Path) -> Path:
